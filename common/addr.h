@@ -1,0 +1,66 @@
+/*
+ * addr - parse and print SMTP mailboxes and paths (RFC 5321, 4.1.2).
+ * Pure functions over memory: no I/O, no globals, no locale.
+ */
+#ifndef COMMON_ADDR_H
+#define COMMON_ADDR_H
+
+#include <stdbool.h>
+
+#include "common/slice.h"
+#include "common/strbuf.h"
+
+#define ADDR_LOCAL_MAX  64  /* octets; RFC 5321, 4.5.3.1.1 */
+#define ADDR_DOMAIN_MAX 255 /* octets; RFC 5321, 4.5.3.1.2 */
+#define ADDR_PATH_MAX   256 /* octets with <>; RFC 5321, 4.5.3.1.3 */
+
+/*
+ * The canonical text of a mailbox: the local-part unquoted where it may be and
+ * quoted where it must be, "@", the domain as written (or "[literal]"). This
+ * text is what travels between the programs.
+ */
+struct addr {
+	struct slice local;  /* as written, quotes included */
+	struct slice domain; /* as written; "[192.0.2.1]" for a literal; n 0: none */
+};
+
+enum addr_err {
+	ADDR_OK,
+	ADDR_EMPTY,        /* no local-part */
+	ADDR_SYNTAX,       /* not a path */
+	ADDR_LOCAL_LONG,
+	ADDR_DOMAIN_LONG,
+	ADDR_DOMAIN_BAD,   /* a label that no host name may have */
+	ADDR_LITERAL_BAD,
+	ADDR_8BIT,         /* octets above 127 (no SMTPUTF8 yet) */
+};
+/* "the local-part has more than 64 octets" */
+const char *addr_err_text(enum addr_err e);
+
+enum {
+	ADDR_ALLOW_NULL = 1 << 0,      /* "<>": local and domain empty */
+	ADDR_ALLOW_BARE = 1 << 1,      /* a local-part without domain */
+};
+
+/*
+ * Parse a path, "<local@domain>" or "<>", at the start of `in'.
+ * On ADDR_OK fills *out, which borrows from `in' and lives as long as it, and
+ * sets *used to the octets consumed. Otherwise leaves both untouched.
+ * Accepts and discards a source route (RFC 5321, appendix C).
+ */
+enum addr_err addr_parse_path(struct slice in, unsigned allow,
+    struct addr *out, size_t *used);
+/* The same without <>, and exactly `in': the text that travels, map values. */
+enum addr_err addr_parse_mailbox(struct slice in, unsigned allow,
+    struct addr *out);
+/* Append the local-part's value: without quotes and backslashes. */
+void addr_local_value(const struct addr *a, struct strbuf *out);
+/* Append the canonical text of local-part value `local' and `domain'. */
+void addr_print(struct slice local, struct slice domain, struct strbuf *out);
+/* A name of RFC 1035 labels (letters, digits, hyphens, underscores), dots
+   between; at most 255 octets; for HELO, settings and next hops. */
+bool addr_is_domain(struct slice s);
+/* "[...]" of RFC 5321, 4.1.3: IPv4, "IPv6:...". */
+bool addr_is_literal(struct slice s);
+
+#endif

@@ -1,0 +1,619 @@
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/ipc.h"
+#include "common/log.h"
+#include "common/xmalloc.h"
+
+#define READ_SIZE  (64 * 1024)
+#define TURN_MSGS  128 /* messages handled before others get their turn */
+#define FDS_MAX    64  /* descriptors that wait on either side */
+
+/* A descriptor on its way out: belongs to the octet `at' of the stream. */
+struct out_fd {
+	uint64_t at;
+	int fd;
+};
+
+struct ipc_chan {
+	struct event_base *base;
+	const struct ipc_chan_ops *ops;
+	void *owner;
+	int fd;
+	bool dead;    /* closed was called, or free: nothing goes in or out */
+	bool freed;   /* ipc_chan_free() came inside a callback */
+	bool paused;
+	unsigned depth; /* callbacks of this channel on the stack */
+	struct event *readable, *writable, *flush, *again;
+	struct strbuf in, out;
+	size_t in_done;       /* octets of `in' already handled */
+	uint64_t out_at;      /* stream position of the first octet of `out' */
+	struct out_fd out_fds[FDS_MAX];
+	unsigned nout_fds;
+	int in_fds[FDS_MAX];
+	unsigned nin_fds;
+	struct ipc_build build;
+	bool building_dead;   /* between begin and end on a dead channel */
+	bool flush_armed;
+	bool closing;         /* ipc_chan_free() is at work: no more callbacks */
+	bool overflow;        /* too many descriptors: fails at the next flush */
+};
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+static void on_flush(evutil_socket_t fd, short what, void *arg);
+static void on_again(evutil_socket_t fd, short what, void *arg);
+
+struct ipc_chan *
+ipc_chan_new(struct event_base *base, int fd, const struct ipc_chan_ops *ops,
+    void *owner)
+{
+	struct ipc_chan *ch = xcalloc(1, sizeof(*ch));
+
+	(void)evutil_make_socket_nonblocking(fd);
+	ch->base = base;
+	ch->ops = ops;
+	ch->owner = owner;
+	ch->fd = fd;
+	strbuf_init(&ch->in, 0);
+	strbuf_init(&ch->out, 0);
+	ch->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, ch);
+	ch->writable = event_new(base, fd, EV_WRITE, on_writable, ch);
+	ch->flush = event_new(base, -1, 0, on_flush, ch);
+	ch->again = event_new(base, -1, 0, on_again, ch);
+	if (ch->readable == NULL || ch->writable == NULL || ch->flush == NULL ||
+	    ch->again == NULL || event_add(ch->readable, NULL) == -1) {
+		log_panic("ipc: no event for a channel");
+	}
+	return ch;
+}
+
+static void
+destroy(struct ipc_chan *ch)
+{
+	unsigned i;
+
+	event_free(ch->readable);
+	event_free(ch->writable);
+	event_free(ch->flush);
+	event_free(ch->again);
+	for (i = 0; i < ch->nout_fds; i++) {
+		(void)close(ch->out_fds[i].fd);
+	}
+	for (i = 0; i < ch->nin_fds; i++) {
+		(void)close(ch->in_fds[i]);
+	}
+	(void)close(ch->fd);
+	strbuf_clear(&ch->in);
+	strbuf_clear(&ch->out);
+	free(ch);
+}
+
+static void
+go_quiet(struct ipc_chan *ch)
+{
+	ch->dead = true;
+	(void)event_del(ch->readable);
+	(void)event_del(ch->writable);
+	(void)event_del(ch->flush);
+	(void)event_del(ch->again);
+}
+
+/* May free the channel: nothing touches it afterwards. */
+static void
+leave(struct ipc_chan *ch)
+{
+	if (--ch->depth == 0 && ch->freed) {
+		destroy(ch);
+	}
+}
+
+/* The peer is gone or broke the rules. Calls the owner, once. */
+static void
+fail(struct ipc_chan *ch, const char *why)
+{
+	if (ch->dead) {
+		return;
+	}
+	go_quiet(ch);
+	if (!ch->closing) {
+		ch->ops->closed(ch->owner, ch, why);
+	}
+}
+
+void
+ipc_chan_free(struct ipc_chan *ch)
+{
+	if (ch == NULL || ch->freed) {
+		return;
+	}
+	ch->closing = true;
+	ipc_flush(ch);
+	if (!ch->dead) {
+		go_quiet(ch);
+	}
+	ch->freed = true;
+	if (ch->depth == 0) {
+		destroy(ch);
+	}
+}
+
+bool
+ipc_chan_alive(const struct ipc_chan *ch)
+{
+	return ch != NULL && !ch->dead;
+}
+
+size_t
+ipc_chan_queued(const struct ipc_chan *ch)
+{
+	return ch->out.n;
+}
+
+int
+ipc_chan_fd(const struct ipc_chan *ch)
+{
+	return ch->fd;
+}
+
+void
+ipc_chan_pause(struct ipc_chan *ch, bool pause)
+{
+	if (ch->dead || ch->paused == pause) {
+		return;
+	}
+	ch->paused = pause;
+	if (pause) {
+		(void)event_del(ch->readable);
+		(void)event_del(ch->again);
+	} else {
+		(void)event_add(ch->readable, NULL);
+		event_active(ch->again, 0, 0); /* what is in the buffer */
+	}
+}
+
+/* -- out ------------------------------------------------------------------- */
+
+/*
+ * Send from `out', at most up to the octet before the next descriptor, which
+ * goes with its own octet. Returns what sendmsg() does.
+ */
+static ssize_t
+send_some(struct ipc_chan *ch)
+{
+	struct iovec iov = { ch->out.p, ch->out.n };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} ctl;
+	struct cmsghdr *cm;
+	bool with_fd = ch->nout_fds > 0 && ch->out_fds[0].at == ch->out_at;
+	unsigned next = with_fd ? 1 : 0;
+	ssize_t w;
+
+	if (ch->nout_fds > next) {
+		iov.iov_len = (size_t)(ch->out_fds[next].at - ch->out_at);
+	}
+	if (with_fd) {
+		memset(&ctl, 0, sizeof(ctl));
+		mh.msg_control = ctl.room;
+		mh.msg_controllen = sizeof(ctl.room);
+		cm = CMSG_FIRSTHDR(&mh);
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cm), &ch->out_fds[0].fd, sizeof(int));
+	}
+	w = sendmsg(ch->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (w > 0 && with_fd) {
+		(void)close(ch->out_fds[0].fd);
+		ch->nout_fds--;
+		memmove(&ch->out_fds[0], &ch->out_fds[1],
+		    ch->nout_fds * sizeof(ch->out_fds[0]));
+	}
+	return w;
+}
+
+void
+ipc_flush(struct ipc_chan *ch)
+{
+	size_t sent = 0;
+	ssize_t w = 0;
+
+	if (ch->dead || ch->out.n == 0 || ch->overflow) {
+		return;
+	}
+	while (ch->out.n > 0) {
+		w = send_some(ch);
+		if (w == -1 && errno == EINTR) {
+			continue;
+		}
+		if (w <= 0) {
+			break;
+		}
+		ch->out_at += (uint64_t)w;
+		sent += (size_t)w;
+		strbuf_consume(&ch->out, (size_t)w);
+	}
+	/* ETOOMANYREFS: too many descriptors in flight; they drain. */
+	if (ch->out.n > 0 && (errno == EAGAIN || errno == ETOOMANYREFS ||
+	    errno == ENOBUFS)) {
+		if (errno == EAGAIN) {
+			(void)event_add(ch->writable, NULL);
+		} else {
+			const struct timeval soon = { 0, 10000 };
+
+			(void)event_add(ch->flush, &soon);
+		}
+		return;
+	}
+	if (ch->out.n > 0) {
+		ch->depth++;
+		fail(ch, strerror(errno));
+		leave(ch);
+		return;
+	}
+	if (ch->out.cap > IPC_MESSAGE_MAX) { /* a burst is over: give it back */
+		strbuf_clear(&ch->out);
+	}
+	if (sent > 0 && ch->ops->drained != NULL && !ch->closing) {
+		ch->depth++;
+		ch->ops->drained(ch->owner, ch);
+		leave(ch);
+	}
+}
+
+static void
+on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	ipc_flush(arg);
+}
+
+static void
+on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_chan *ch = arg;
+
+	(void)fd;
+	(void)what;
+	ch->flush_armed = false;
+	if (ch->overflow) {
+		ch->depth++;
+		fail(ch, "too many descriptors wait to be sent");
+		leave(ch);
+		return;
+	}
+	ipc_flush(ch);
+}
+
+void
+ipc_begin(struct ipc_chan *ch, enum ipc_type type, uint32_t tid)
+{
+	ch->building_dead = ch->dead;
+	if (!ch->building_dead) {
+		ipc_build_begin(&ch->build, &ch->out, type, tid);
+	}
+}
+
+void
+ipc_put_u(struct ipc_chan *ch, uint64_t v)
+{
+	if (!ch->building_dead) {
+		ipc_build_u(&ch->build, v);
+	}
+}
+
+void
+ipc_put_s(struct ipc_chan *ch, struct slice s)
+{
+	if (!ch->building_dead) {
+		ipc_build_s(&ch->build, s);
+	}
+}
+
+void
+ipc_put_str(struct ipc_chan *ch, const char *s)
+{
+	ipc_put_s(ch, slice_of(s));
+}
+
+void
+ipc_put_fd(struct ipc_chan *ch, int fd)
+{
+	if (ch->building_dead) {
+		(void)close(fd);
+		return;
+	}
+	ipc_build_f(&ch->build);
+	if (ch->nout_fds == FDS_MAX) {
+		ch->overflow = true;
+		(void)close(fd);
+		return;
+	}
+	ch->out_fds[ch->nout_fds++] = (struct out_fd){
+		ch->out_at + ch->build.at, fd
+	};
+}
+
+void
+ipc_end(struct ipc_chan *ch)
+{
+	if (ch->building_dead) {
+		return;
+	}
+	ipc_build_end(&ch->build);
+	if (!ch->flush_armed) {
+		ch->flush_armed = true;
+		event_active(ch->flush, 0, 0);
+	}
+}
+
+/* -- in -------------------------------------------------------------------- */
+
+static bool
+take_cmsgs(int *fds, unsigned *n, unsigned max, struct msghdr *mh)
+{
+	struct cmsghdr *cm;
+	size_t count, i;
+	bool room = (mh->msg_flags & MSG_CTRUNC) == 0;
+	int fd;
+
+	for (cm = CMSG_FIRSTHDR(mh); cm != NULL; cm = CMSG_NXTHDR(mh, cm)) {
+		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS) {
+			continue;
+		}
+		count = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < count; i++) {
+			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(fd));
+			if (*n < max) {
+				fds[(*n)++] = fd;
+			} else {
+				(void)close(fd);
+				room = false;
+			}
+		}
+	}
+	return room;
+}
+
+/* recvmsg() into `in'; *ok is false when descriptors were lost. */
+static ssize_t
+receive(int fd, struct strbuf *in, int *fds, unsigned *nfds, unsigned max,
+    int flags, bool *ok)
+{
+	struct iovec iov = { strbuf_room(in, READ_SIZE), READ_SIZE };
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int) * 16)];
+	} ctl;
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl.room, .msg_controllen = sizeof(ctl.room) };
+	ssize_t r;
+
+	r = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC | flags);
+	*ok = r < 0 || take_cmsgs(fds, nfds, max, &mh);
+	if (r > 0) {
+		strbuf_filled(in, (size_t)r);
+	}
+	return r;
+}
+
+static int
+shift_fd(int *fds, unsigned *n)
+{
+	int fd = *n > 0 ? fds[0] : -1;
+
+	if (*n > 0) {
+		(*n)--;
+		memmove(&fds[0], &fds[1], *n * sizeof(fds[0]));
+	}
+	return fd;
+}
+
+/* One message from `in'. Returns false when there is none to handle now. */
+static bool
+handle_one(struct ipc_chan *ch)
+{
+	struct slice rest = slice_make(ch->in.p + ch->in_done,
+	    ch->in.n - ch->in_done);
+	struct ipc_msg m;
+	const char *why = "";
+	size_t used = 0;
+	bool wants_fd;
+
+	if (rest.n == 0) {
+		return false;
+	}
+	switch (ipc_decode(rest, ch->ops->peer, ch->ops->me, &m, &used,
+	    &wants_fd, &why)) {
+	case IPC_DEC_MORE:
+		return false;
+	case IPC_DEC_BAD:
+		fail(ch, why);
+		return false;
+	case IPC_DEC_OK:
+		break;
+	}
+	if (wants_fd && (m.fd = shift_fd(ch->in_fds, &ch->nin_fds)) == -1) {
+		fail(ch, "a message without its descriptor");
+		return false;
+	}
+	ch->in_done += used;
+	if (!ch->ops->message(ch->owner, ch, &m) && !ch->dead) {
+		log_warn("ipc: %s sent a %s that makes no sense",
+		    ipc_role_name(ch->ops->peer), ipc_type_name(m.type));
+		fail(ch, "a message that makes no sense");
+	}
+	if (m.fd != -1) {
+		(void)close(m.fd);
+	}
+	return !ch->dead && !ch->paused;
+}
+
+static void
+handle_buffer(struct ipc_chan *ch)
+{
+	int n = 0;
+
+	while (n < TURN_MSGS && handle_one(ch)) {
+		n++;
+	}
+	if (ch->dead) {
+		return;
+	}
+	strbuf_consume(&ch->in, ch->in_done);
+	ch->in_done = 0;
+	if (ch->in.n == 0 && ch->in.cap > 4 * READ_SIZE) {
+		strbuf_clear(&ch->in);
+	}
+	if (n == TURN_MSGS && !ch->paused) {
+		event_active(ch->again, 0, 0);
+	}
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_chan *ch = arg;
+
+	(void)fd;
+	(void)what;
+	if (ch->dead || ch->paused) {
+		return;
+	}
+	ch->depth++;
+	handle_buffer(ch);
+	leave(ch);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct ipc_chan *ch = arg;
+	bool ok;
+	ssize_t r;
+
+	(void)what;
+	ch->depth++;
+	r = receive(fd, &ch->in, ch->in_fds, &ch->nin_fds, FDS_MAX,
+	    MSG_DONTWAIT, &ok);
+	if (!ok) {
+		fail(ch, "lost or too many descriptors");
+	} else if (r == 0) {
+		fail(ch, "end of file");
+	} else if (r == -1 && errno != EAGAIN && errno != EINTR) {
+		fail(ch, strerror(errno));
+	} else if (r > 0) {
+		handle_buffer(ch);
+	}
+	leave(ch);
+}
+
+/* -- blocking -------------------------------------------------------------- */
+
+static int
+wait_readable(int fd, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int r;
+
+	do {
+		r = poll(&pfd, 1, timeout_ms);
+	} while (r == -1 && errno == EINTR);
+	if (r == 0) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	return r < 0 ? -1 : 0;
+}
+
+int
+ipc_sync_read(struct ipc_sync *c, struct ipc_msg *m, int timeout_ms)
+{
+	const char *why;
+	size_t used;
+	bool wants_fd, ok;
+	ssize_t r;
+
+	strbuf_consume(&c->in, c->last);
+	c->last = 0;
+	for (;;) {
+		switch (ipc_decode(strbuf_slice(&c->in), c->peer, c->me, m,
+		    &used, &wants_fd, &why)) {
+		case IPC_DEC_BAD:
+			errno = EPROTO;
+			return -1;
+		case IPC_DEC_OK:
+			c->last = used;
+			if (wants_fd && (m->fd = shift_fd(c->fds, &c->nfds)) == -1) {
+				errno = EPROTO;
+				return -1;
+			}
+			return 1;
+		case IPC_DEC_MORE:
+			break;
+		}
+		if (wait_readable(c->fd, timeout_ms) == -1) {
+			return -1;
+		}
+		r = receive(c->fd, &c->in, c->fds, &c->nfds, NELEMS(c->fds), 0,
+		    &ok);
+		if (r == -1 && (errno == EINTR || errno == EAGAIN)) {
+			continue;
+		}
+		if (r <= 0 || !ok) {
+			if (r > 0) {
+				errno = EPROTO;
+				return -1;
+			}
+			return (int)r;
+		}
+	}
+}
+
+int
+ipc_sync_write(int fd, struct slice b)
+{
+	ssize_t w;
+
+	while (b.n > 0) {
+		w = send(fd, b.p, b.n, MSG_NOSIGNAL);
+		if (w == -1 && errno == EINTR) {
+			continue;
+		}
+		if (w == -1) {
+			return -1;
+		}
+		b.p += w;
+		b.n -= (size_t)w;
+	}
+	return 0;
+}
+
+void
+ipc_sync_clear(struct ipc_sync *c)
+{
+	unsigned i;
+
+	for (i = 0; i < c->nfds; i++) {
+		(void)close(c->fds[i]);
+	}
+	c->nfds = 0;
+	if (c->fd != -1) {
+		(void)close(c->fd);
+		c->fd = -1;
+	}
+	strbuf_clear(&c->in);
+}
