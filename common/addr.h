@@ -10,9 +10,14 @@
 #include "common/slice.h"
 #include "common/strbuf.h"
 
-#define ADDR_LOCAL_MAX  64  /* octets; RFC 5321, 4.5.3.1.1 */
+/*
+ * RFC 5321, 4.5.3.1, asks us to take a local-part of 64 octets and a path of
+ * 256 at least, and to refuse no more than we must: VERP and SRS addresses of
+ * great senders are longer. So only the domain's limit is the RFC's own.
+ */
+#define ADDR_LOCAL_MAX  255 /* octets, as written */
 #define ADDR_DOMAIN_MAX 255 /* octets; RFC 5321, 4.5.3.1.2 */
-#define ADDR_PATH_MAX   256 /* octets with <>; RFC 5321, 4.5.3.1.3 */
+#define ADDR_PATH_MAX   513 /* octets with <>, without a source route */
 
 /*
  * The canonical text of a mailbox: the local-part unquoted where it may be and
@@ -27,14 +32,14 @@ struct addr {
 enum addr_err {
 	ADDR_OK,
 	ADDR_EMPTY,        /* no local-part */
-	ADDR_SYNTAX,       /* not a path */
+	ADDR_SYNTAX,       /* not a path, or not a mailbox */
 	ADDR_LOCAL_LONG,
 	ADDR_DOMAIN_LONG,
 	ADDR_DOMAIN_BAD,   /* a label that no host name may have */
 	ADDR_LITERAL_BAD,
 	ADDR_8BIT,         /* octets above 127 (no SMTPUTF8 yet) */
 };
-/* "the local-part has more than 64 octets" */
+/* "the local-part has more than 255 octets" */
 const char *addr_err_text(enum addr_err e);
 
 enum {
@@ -46,7 +51,9 @@ enum {
  * Parse a path, "<local@domain>" or "<>", at the start of `in'.
  * On ADDR_OK fills *out, which borrows from `in' and lives as long as it, and
  * sets *used to the octets consumed. Otherwise leaves both untouched.
- * Accepts and discards a source route (RFC 5321, appendix C).
+ * Accepts and discards a source route (RFC 5321, appendix C). Strict otherwise:
+ * no white space, no missing <>, no empty atoms ("a..b"), no general literals,
+ * no local-part of nothing but quotes.
  */
 enum addr_err addr_parse_path(struct slice in, unsigned allow,
     struct addr *out, size_t *used);
@@ -57,8 +64,8 @@ enum addr_err addr_parse_mailbox(struct slice in, unsigned allow,
 void addr_local_value(const struct addr *a, struct strbuf *out);
 /* Append the canonical text of local-part value `local' and `domain'. */
 void addr_print(struct slice local, struct slice domain, struct strbuf *out);
-/* A name of RFC 1035 labels (letters, digits, hyphens, underscores), dots
-   between; at most 255 octets; for HELO, settings and next hops. */
+/* A name of RFC 1035 labels (letters, digits, underscores, and hyphens inside;
+   63 octets), dots between; at most 255 octets; for HELO, settings, next hops. */
 bool addr_is_domain(struct slice s);
 /* "[...]" of RFC 5321, 4.1.3: IPv4, "IPv6:...". */
 bool addr_is_literal(struct slice s);
