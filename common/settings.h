@@ -94,14 +94,14 @@ enum set_type {
 	    "octets of a message, header included")                            \
 	S(SIZE, header_size_limit, "1M", 4096, 16777216, P_CLEANUP, "octets of a message's header") \
 	S(NUMBER, hopcount_limit, "100", 1, 1000, P_CLEANUP, "Received fields before a loop is assumed (RFC 5321, 6.3)") \
-	S(TEXT, queue_directory, LOCALSTATEDIR "/spool/veredus", 1, 4000, P_NONE, "the spool") \
+	S(TEXT, queue_directory, LOCALSTATEDIR "/spool/veredus", 1, 4000, P_CLEANUP, "the spool") \
 	S(SIZE, queue_minfree, "64M", 0, UINT64_MAX, P_CLEANUP, "free octets of the spool's file system below which MAIL is answered 452") \
 	S(SIZE, spool_memory_limit, "64M", 1048576, UINT32_MAX, P_CLEANUP, "octets of fresh messages kept in memory for their first delivery") \
 	S(TEXT, runtime_directory, RUNSTATEDIR "/veredus", 1, 90, P_NONE, "sockets") \
 	S(TEXT, daemon_directory, DAEMONDIR, 1, 4000, P_NONE, "where the programs are") \
 	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_NONE, "address families: ipv4, ipv6") \
 	S(LIST, dns_servers, "", 0, 8, P_DNS, "address:port of resolvers; empty: /etc/resolv.conf") \
-	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_NONE, "address:port to accept mail on; the address may be *") \
+	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_CLEANUP, "address:port to accept mail on; the address may be *") \
 	S(TEXT, log, "syslog", 1, 4000, P_NONE, "syslog, stderr or file:PATH") \
 	S(BOOL, debug, "no", 0, 0, P_ALL, "log debug lines")                   \
 	S(SECONDS, minimal_backoff_time, "5m", 1, 864000, P_QMGR, "the first retry of a deferred recipient") \
