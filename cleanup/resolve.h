@@ -20,7 +20,8 @@
 #include "common/settings.h"
 #include "common/slice.h"
 
-/* What the resolver decides by; made at load, owned by the maker. */
+/* What the resolver decides by; made at load, owned by the maker. It may be
+   replaced between two rounds of one request: the memo holds copies only. */
 struct policy;
 
 struct resolve_request {
@@ -47,15 +48,23 @@ struct decision {
 	size_t ntargets;
 };
 void decision_clear(struct decision *d);
+/*
+ * Append what tells one final mailbox from another: two targets with the same
+ * key get one copy ("ann@localhost" and "ann@example.org" are one user here).
+ */
+void resolve_target_key(const struct resolve_target *t, struct strbuf *out);
 
 struct memo;
 struct memo *memo_new(void);
 void memo_free(struct memo *m);
 /* A key of `users' that is still missing; false at the end. *place from 0. */
 bool memo_need(const struct memo *m, size_t *place, struct slice *user);
-/* The answer of `users'. TEMP: `reason' says why. */
+/*
+ * The answer of `users'. FOUND: `uid' is the account's (uid 0 never receives
+ * mail, so the resolver must know). TEMP: `reason' says why.
+ */
 void memo_answer_user(struct memo *m, struct slice user, enum map_result found,
-    struct slice reason);
+    uint64_t uid, struct slice reason);
 /*
  * The trace, in order: `what' (a map's name, a setting's name, "users"), `key',
  * and `result' in words. False at the end. *place from 0.
