@@ -138,14 +138,17 @@ enum ipc_role {
 	    "deliver to these rcpt_items; tid is of no meaning")               \
 	M(501, RESULT, LOCAL, QMGR,                                            \
 	    "u:queue_id u:index u:attempt u:fate s:esc s:reply s:relay",       \
-	    "kept by the agent until RESULT_ACK")                              \
+	    "kept by the agent until RESULT_ACK; attempt as in the rcpt_item " \
+	    "of DELIVER")                                                      \
 	M(502, RESULT_ACK, QMGR, LOCAL, "u:queue_id u:index u:attempt",        \
 	    "the result is in the spool")                                      \
 	M(503, AGENT_HELLO, LOCAL, QMGR, "b:running",                          \
 	    "first on a new channel: u64 queue id, u32 index, u32 attempt "    \
-	    "of each running delivery (several messages if needed)")           \
+	    "of each delivery that is running or whose RESULT is not "         \
+	    "acknowledged (several messages if needed); what is not told "     \
+	    "here is delivered anew")                                          \
 	M(504, AGENT_HELLO_END, LOCAL, QMGR, "",                               \
-	    "all running are told; unacknowledged RESULTs follow")             \
+	    "all are told; unacknowledged RESULTs follow")                     \
 	/* -- the agents and cleanup ---------------------------------------- */\
 	M(600, FETCH, LOCAL, CLEANUP, "u:queue_id u:cookie",                   \
 	    "the content of a message that was given to us")                   \
