@@ -1,0 +1,220 @@
+#include "config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "common/log.h"
+#include "common/xmalloc.h"
+#include "tools/ctl_client.h"
+#include "tools/rows.h"
+#include "tools/tool.h"
+
+#define ANSWER_TIMEOUT_MS 120000
+
+static const struct {
+	const char *socket;
+	enum ipc_role role;
+} peers[] = {
+	[TOOL_MASTER] = { "admin/master", IPC_MASTER },
+	[TOOL_QUEUE] = { "admin/queue", IPC_QMGR },
+	[TOOL_CLEANUP] = { "admin/cleanup", IPC_CLEANUP },
+	[TOOL_MAILQ] = { "public/mailq", IPC_QMGR },
+};
+
+void
+tool_init(struct tool *t, const char *name, const char *conf)
+{
+	const char *env = getenv("VEREDUS_CONF");
+
+	*t = (struct tool){ .name = name };
+	if (conf != NULL) {
+		t->conf = conf;
+	} else {
+		t->conf = env != NULL && env[0] != '\0' ? env :
+		    TOOL_CONF_DEFAULT;
+	}
+	settings_init(&t->settings);
+	log_setup(name, false);
+}
+
+void
+tool_clear(struct tool *t)
+{
+	settings_clear(&t->settings);
+	settings_source_clear(&t->source);
+	t->loaded = false;
+}
+
+bool
+tool_load(struct tool *t)
+{
+	struct strbuf errors;
+
+	if (t->loaded) {
+		return true;
+	}
+	strbuf_init(&errors, 0);
+	t->loaded = settings_load(t->conf, slice_make(NULL, 0), &t->settings,
+	    &t->source, &errors);
+	if (!t->loaded && errors.n > 0) {
+		(void)fputs(errors.p, stderr);
+	}
+	strbuf_clear(&errors);
+	return t->loaded;
+}
+
+void
+tool_need_settings(struct tool *t)
+{
+	if (!tool_load(t)) {
+		exit(EX_CONFIG);
+	}
+}
+
+static void
+say(const struct tool *t, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+static void
+say(const struct tool *t, const char *fmt, va_list ap)
+{
+	(void)fflush(stdout);
+	(void)fprintf(stderr, "%s: ", t->name);
+	(void)vfprintf(stderr, fmt, ap);
+	(void)fputc('\n', stderr);
+}
+
+void
+tool_say(const struct tool *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(t, fmt, ap);
+	va_end(ap);
+}
+
+void
+tool_die(const struct tool *t, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(t, fmt, ap);
+	va_end(ap);
+	exit(code);
+}
+
+char *
+tool_socket_path(const struct tool *t, const char *name)
+{
+	struct strbuf path;
+
+	strbuf_init(&path, 0);
+	(void)strbuf_printf(&path, "%s/%s", t->settings.runtime_directory,
+	    name);
+	return strbuf_take(&path);
+}
+
+/* Why a connection was not possible, and the exit code for it. */
+static int
+say_no_connection(const struct tool *t, const char *path, int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ECONNREFUSED:
+		tool_say(t, "Veredus is not running (nobody answers on %s)",
+		    path);
+		return EX_UNAVAILABLE;
+	case EACCES:
+	case EPERM:
+		tool_say(t, "%s: you may not: members of %s may", path,
+		    t->settings.admin_group);
+		return EX_NOPERM;
+	case EMSGSIZE:
+		tool_say(t, "too many or too long arguments");
+		return EX_USAGE;
+	default:
+		tool_say(t, "%s: %s", path, strerror(error));
+		return EX_UNAVAILABLE;
+	}
+}
+
+static void
+print_end(const struct tool *t, const struct ctl_item *item)
+{
+	struct strbuf line;
+
+	strbuf_init(&line, 0);
+	text_add_printable(&line, item->octets);
+	if (line.n == 0 && item->exit == 0) {
+		return;
+	}
+	if (item->exit != 0) {
+		tool_say(t, "%s", line.n > 0 ? line.p : "failed");
+	} else if (!t->json) {
+		(void)puts(line.p);
+	}
+	strbuf_clear(&line);
+}
+
+/* Read and print until the end; returns the exit code. */
+static int
+print_answer(const struct tool *t, struct ctl_client *c, struct rows_out *rows)
+{
+	struct ctl_item item;
+
+	for (;;) {
+		switch (ctl_client_next(c, &item, ANSWER_TIMEOUT_MS)) {
+		case CTL_GOT_ROW:
+			rows_put(rows, item.octets);
+			break;
+		case CTL_GOT_DATA:
+			(void)fwrite(item.octets.p, 1, item.octets.n, stdout);
+			break;
+		case CTL_GOT_END:
+			if (!rows_end(rows)) {
+				tool_say(t, "the output could not be written");
+				return EX_IOERR;
+			}
+			print_end(t, &item);
+			return (int)item.exit;
+		case CTL_GOT_LOST:
+			(void)rows_end(rows);
+			tool_say(t, "no whole answer from %s: %.*s",
+			    ipc_role_name(c->in.peer), SLF(item.octets));
+			return (int)item.exit;
+		}
+	}
+}
+
+int
+tool_ask(const struct tool *t, enum tool_peer whom, const char *const *words,
+    size_t nwords, size_t *count)
+{
+	char *path = tool_socket_path(t, peers[whom].socket);
+	struct ctl_client c;
+	struct rows_out rows;
+	int r;
+
+	if (ctl_client_ask(&c, path, peers[whom].role, words, nwords) == -1) {
+		r = say_no_connection(t, path, errno);
+		free(path);
+		return r;
+	}
+	free(path);
+	rows_begin(&rows, stdout, t->json);
+	r = print_answer(t, &c, &rows);
+	if (r == 0 && rows.broken) {
+		tool_say(t, "some rows could not be read");
+		r = EX_PROTOCOL;
+	}
+	if (count != NULL) {
+		*count = rows.count;
+	}
+	ctl_client_close(&c);
+	return r;
+}
