@@ -177,8 +177,9 @@ struct settings_source {
 void settings_source_clear(struct settings_source *src);
 /*
  * Read the file at `path' (or, when text.p is not NULL, that text under that
- * name), expand, parse and check all. On false `errors' holds one line for each
- * thing that is wrong: "FILE:LINE: what (did you mean NAME?)".
+ * name), expand, parse and check all. Fills *s and *src, whatever they were;
+ * clear both after true. On false both are empty and `errors' holds one line for
+ * each thing that is wrong: "FILE:LINE: what (did you mean NAME?)".
  */
 bool settings_load(const char *path, struct slice text, struct settings *s,
     struct settings_source *src, struct strbuf *errors);
