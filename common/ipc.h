@@ -160,12 +160,13 @@ enum ipc_role {
 	    "gone 1: no such message or a wrong cookie; 0: temporary")         \
 	/* -- local's dispatcher and its workers ---------------------------- */\
 	M(700, JOB, LOCAL, WORKER,                                             \
-	    "u:queue_id u:index u:arrived_us s:reverse_path s:address "        \
-	    "s:original s:extension u:flags u:size b:content",                 \
-	    "deliver to the worker's own mailbox")                             \
+	    "u:queue_id u:index u:again u:arrived_us s:reverse_path "          \
+	    "s:address s:original s:extension u:flags u:size b:content",       \
+	    "deliver to the worker's own mailbox; again 1: an earlier "        \
+	    "attempt may have done so")                                        \
 	M(701, JOB_FILE, LOCAL, WORKER,                                        \
-	    "u:queue_id u:index u:arrived_us s:reverse_path s:address "        \
-	    "s:original s:extension u:flags u:size u:offset f:fd",             \
+	    "u:queue_id u:index u:again u:arrived_us s:reverse_path "          \
+	    "s:address s:original s:extension u:flags u:size u:offset f:fd",   \
 	    "the same, with the content in a file")                            \
 	M(702, JOB_RESULT, WORKER, LOCAL,                                      \
 	    "u:queue_id u:index u:fate s:esc s:reply",                         \

@@ -62,7 +62,7 @@ enum set_type {
 #define SET_FILE  (1u << 16) /* a path stands for the file's content */
 
 #define SETTINGS(S)                                                            \
-	S(TEXT, myhostname, "", 0, 255, P_CLEANUP | P_SMTPD | P_QMGR | P_LOCAL | SET_FILE, \
+	S(TEXT, myhostname, "", 0, 255, P_CLEANUP | P_SMTPD | P_QMGR | P_LOCAL | P_FORKER | SET_FILE, \
 	    "this host's name as mail knows it; empty: the system's name, made fully qualified with mydomain") \
 	S(TEXT, mydomain, "", 0, 255, P_CLEANUP | SET_FILE,                    \
 	    "the domain of this host; empty: myhostname without its first label") \
