@@ -1,0 +1,91 @@
+"""Load: Postfix's smtp-source (from $VEREDUS_LOAD), and an accounting client
+that knows which of its messages were answered 250, by queue id."""
+import os
+import re
+import smtplib
+import subprocess
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from harness import SRC
+
+LOAD = Path(os.environ.get('VEREDUS_LOAD', SRC / 'build' / 'load-tools'))
+
+
+def smtp_source(port, messages, sessions, rcpt, kept=False, size=1024, timeout=300):
+    """Runs smtp-source to its end; raises when any message was refused."""
+    libs = [str(LOAD / 'usr/lib/postfix')] + [str(p) for p in LOAD.glob('usr/lib/*-linux-gnu')]
+    cmd = [str(LOAD / 'usr/sbin/smtp-source'), '-s', str(sessions), '-m', str(messages), '-l', str(size),
+           '-f', 'sender@client.test', '-t', rcpt, '-M', 'client.test'] + (['-d'] if kept else [])
+    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=dict(os.environ, LD_LIBRARY_PATH=':'.join(libs)),
+                   check=True, timeout=timeout, stdout=subprocess.DEVNULL)
+
+
+class Accountant:
+    """Sends numbered messages from several threads for as long as it is told,
+    coming back after every broken connection.  Afterwards `promised' maps the
+    queue id of each 250 to the message's number."""
+
+    def __init__(self, port, rcpts, threads=8, body=b'x' * 500):
+        self.port, self.rcpts, self.body = port, rcpts, body
+        self.promised, self.lock = {}, threading.Lock()
+        self.next, self.refused, self.broken = 0, 0, 0
+        self.sent_250 = Counter()
+        self.go = True
+        self.uncommitted = 0            # transactions cut off by a broken connection
+        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(threads)]
+        for t in self.threads:
+            t.start()
+
+    def number(self):
+        with self.lock:
+            self.next += 1
+            return self.next
+
+    def one(self, s, n):
+        s.mail('sender@client.test')
+        for r in self.rcpts:
+            code, text = s.rcpt(r)
+            if code != 250:
+                self.refused += 1
+                s.rset()
+                return
+        code, text = s.data(b'Subject: n%d\r\nX-Number: %d\r\n\r\n%s\r\n' % (n, n, self.body))
+        if code == 250:
+            with self.lock:
+                self.promised[text.decode().split()[-1]] = n
+        else:
+            self.refused += 1
+
+    def work(self):
+        while self.go:
+            try:
+                with smtplib.SMTP('127.0.0.1', self.port, local_hostname='client.test', timeout=20) as s:
+                    s.ehlo()
+                    while self.go:
+                        in_hand = False
+                        n = self.number()
+                        in_hand = True
+                        self.one(s, n)
+                        in_hand = False
+            except (OSError, smtplib.SMTPException):
+                self.broken += 1
+                self.uncommitted += in_hand if 'in_hand' in dir() else 0
+                time.sleep(0.02)
+
+    def stop(self):
+        self.go = False
+        for t in self.threads:
+            t.join(60)
+            assert not t.is_alive()
+
+
+def numbers(mailbox_files):
+    """How often each X-Number stands in these files."""
+    out = Counter()
+    for f in mailbox_files:
+        m = re.search(rb'^X-Number: (\d+)$', f.read_bytes(), re.M)
+        out[int(m.group(1)) if m else None] += 1
+    return out

@@ -1,0 +1,161 @@
+"""sendmail(8): called as real programs call it, with and without the system."""
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness import ROOT, tool, wait_until
+
+CALLS = {  # facts, section 4: who calls it how
+    'cron': (['-FCronDaemon', '-i', '-B8BITMIME', '-oem', 'ann'], b'From: root (Cron Daemon)\nTo: ann\n\nout\n'),
+    'at': (['-i', 'ann'], b'Subject: at\n\nout\n'),
+    'php': (['-t', '-i', '-fweb@client.test'], b'To: ann@mx.veredus.test\r\nSubject: php\r\n\r\nout\r\n'),
+    'git': (['-f', 'dev@client.test', '-i', 'ann@mx.veredus.test'], b'Subject: git\n\nout\n'),
+    'mutt': (['-oem', '-oi', '--', 'ann@mx.veredus.test'], b'Subject: mutt\n\nout\n'),
+    'logwatch': (['-t'], b'To: "Ann" <ann@mx.veredus.test>\nSubject: log\n\nout\n.\nnot this\n'),
+    'unknown -o': (['-oQ/x', '-odb', '-o7', 'ann'], b'Subject: o\n\nout\n'),
+}
+
+
+@pytest.mark.parametrize('who', CALLS)
+def test_calls_of_real_programs(mta, who):
+    args, text = CALLS[who]
+    r = mta.tool('sendmail', *args, input=text)
+    assert (r.returncode, r.stderr) == (0, b'')
+    [m] = mta.mail('ann')
+    assert m.endswith(b'\n\nout\n'), m
+    assert re.search(rb'^Message-I[dD]: <.+@mx\.veredus\.test>$', m, re.M)
+    assert re.search(rb'^Date: ', m, re.M)
+    assert re.search(rb'^From: ', m, re.M)
+
+
+def test_bcc_goes_and_its_recipient_gets_the_mail(mta):
+    r = mta.tool('sendmail', '-t', input=b'To: ann\nBcc: ben\nSubject: b\n\nx\n')
+    assert r.returncode == 0, r.stderr
+    for u in ('ann', 'ben'):
+        assert b'Bcc' not in mta.mail(u)[0]
+
+
+def test_a_lone_dot_ends_the_message_unless_told(mta):
+    text = b'Subject: d\n\none\n.\ntwo\n'
+    assert mta.tool('sendmail', 'ann', input=text).returncode == 0
+    assert mta.tool('sendmail', '-i', 'ben', input=text).returncode == 0
+    assert mta.mail('ann')[0].endswith(b'\n\none\n')
+    assert mta.mail('ben')[0].endswith(b'\n\none\n.\ntwo\n')
+
+
+def test_an_unknown_recipient_is_told_and_the_others_get_it(mta):
+    r = mta.tool('sendmail', 'nobody-here', 'ann', input=b'Subject: u\n\nx\n')
+    assert r.returncode == 67
+    assert b'nobody-here@' in r.stderr and b'5.1.1' in r.stderr
+    mta.mail('ann')
+
+
+def test_no_recipient_and_bad_calls_say_why(mta):
+    for args, code, words in (([], 64, b'no recipient'), (['-t'], 64, b'no recipient'),
+                              (['-bd'], 64, b'-bd is not supported'), (['a@@b'], 65, b'bad recipient')):
+        r = mta.tool('sendmail', *args, input=b'Subject: x\n\nx\n')
+        assert r.returncode == code and words in r.stderr, (args, r)
+    assert mta.queue() == []
+
+
+def test_null_reverse_path(mta):
+    assert mta.tool('sendmail', '-f', '<>', 'ann', input=b'Subject: n\n\nx\n').returncode == 0
+    assert mta.mail('ann')[0].startswith(b'Return-Path: <>\n')
+
+
+def test_message_above_the_limit_is_refused(make):
+    m = make(message_size_limit='20k')
+    m.start()
+    r = m.tool('sendmail', 'ann', input=b'Subject: x\n\n' + b'x' * 30000)
+    assert r.returncode == 65 and b'message_size_limit' in r.stderr
+    m.stop()
+
+
+def test_bs_speaks_smtp(mta):
+    text = ('EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<ann@mx.veredus.test>\r\nDATA\r\n'
+            'Subject: bs\r\n\r\nx\r\n.\r\nQUIT\r\n')
+    r = mta.tool('sendmail', '-bs', input=text.encode())
+    assert r.returncode == 0
+    assert [x[:3] for x in r.stdout.split(b'\r\n') if x[3:4] != b'-' and x] == \
+        [b'220', b'250', b'250', b'250', b'354', b'250', b'221']
+    mta.mail('ann')
+
+
+def test_bp_bi_are_mailq_and_newaliases(mta):
+    r = mta.tool('sendmail', '-bp')
+    assert r.returncode == 0 and 'empty' in r.stdout
+    mta.aliases_path.write_text('crew: ben\n')
+    assert mta.tool('sendmail', '-bi').returncode == 0
+    mta.send('crew@mx.veredus.test')
+    mta.mail('ben')
+
+
+def test_drop_directory_keeps_mail_while_nothing_runs(make):
+    m = make()
+    m.start()
+    m.stop()
+    r = m.tool('sendmail', '-i', 'ann', 'ben', input=b'Subject: kept\n\nheld\n.\nback\n')
+    assert r.returncode == 0, r.stderr
+    [f] = (m.spool / 'drop').iterdir()
+    assert f.stat().st_mode & 0o777 == 0o640 and not f.name.startswith('.')
+    m.start()
+    for u in ('ann', 'ben'):
+        assert m.mail(u)[0].endswith(b'\n\nheld\n.\nback\n')
+    wait_until(lambda: not list((m.spool / 'drop').iterdir()), 'the drop file is gone')
+    m.wait_empty()
+    m.stop()
+
+
+def test_drop_directory_is_watched_while_the_system_runs(mta):
+    """smtpd does not answer, the rest runs: picked up without a restart."""
+    os.rename(mta.run / 'public' / 'submit', mta.run / 'public' / 'away')
+    assert mta.tool('sendmail', 'ann', input=b'Subject: w\n\nx\n').returncode == 0
+    mta.mail('ann')
+
+
+def test_nothing_is_kept_nothing_is_promised(make):
+    m = make()                      # never started: there is no spool yet
+    r = m.tool('sendmail', 'ann', input=b'Subject: x\n\nx\n')
+    assert r.returncode == 75 and b'could not be kept' in r.stderr
+
+
+def test_a_drop_file_of_garbage_stops_nothing(make):
+    m = make()
+    m.start()
+    m.stop()
+    drop = m.spool / 'drop'
+    (drop / 'm00000000000000000000000000000000').write_bytes(b'VRDSD\0\0\1' + os.urandom(300))
+    os.symlink('/etc/passwd', drop / 'm00000000000000000000000000000001')
+    os.mkfifo(drop / 'm00000000000000000000000000000002')
+    assert m.tool('sendmail', 'ann', input=b'Subject: ok\n\nx\n').returncode == 0
+    m.start()
+    m.mail('ann')
+    m.stop()
+
+
+@pytest.mark.skipif(not ROOT, reason='needs other users')
+def test_other_users_may_submit_and_are_named(mta):
+    r = mta.tool('sendmail', 'ann', input=b'Subject: u\n\nx\n', user=65534)
+    assert r.returncode == 0, r.stderr
+    [m] = mta.mail('ann')
+    assert m.startswith(b'Return-Path: <nobody@mx.veredus.test>\n')
+    assert b'uid' in m.split(b'\n\n')[0]
+
+
+def test_sendmail_killed_at_any_time_loses_nothing_it_promised(mta):
+    """Exit 0 is the promise; a killed sendmail promised nothing."""
+    kept = 0
+    for i in range(30):
+        p = subprocess.Popen([tool('sendmail'), '-i', 'ann'], stdin=subprocess.PIPE, env=mta.env())
+        p.stdin.write(b'Subject: k\nX-Number: %d\n\nx\n' % i)
+        p.stdin.close()
+        try:
+            p.wait(0.0005 * i)
+        except subprocess.TimeoutExpired:
+            p.send_signal(signal.SIGKILL)
+        kept += p.wait() == 0
+    wait_until(lambda: len(mta.maildir('ann')) >= kept, 'all kept messages arrive')
+    mta.wait_empty()
