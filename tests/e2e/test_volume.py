@@ -1,0 +1,88 @@
+"""Volume: all there, none twice, the queue empty after."""
+import os
+import re
+import threading
+import time
+
+import pytest
+
+from harness import wait_until
+from load import smtp_source
+
+N = int(os.environ.get('VEREDUS_VOLUME', '3000'))     # check-long: 20000
+
+
+def check_all_there(m, n):
+    wait_until(lambda: len(m.maildir('ann')) >= n, f'{n} messages\n' + m.tail(), 180)
+    m.wait_empty(60)
+    files = m.maildir('ann')
+    assert len(files) == n
+    ids = {re.search(rb'with E?SMTP id (\w+)', f.read_bytes()).group(1) for f in files}
+    assert len(ids) == n, 'each queue id once'
+    assert m.queue_files() == []
+
+
+@pytest.mark.parametrize('kept', [False, True], ids=['new', 'kept'])
+def test_many_messages_from_100_sessions(make, kept):
+    m = make(smtpd_max_sessions=500)
+    m.start()
+    smtp_source(m.port, N, 100, 'ann@mx.veredus.test', kept)
+    check_all_there(m, N)
+    m.stop()
+
+
+def test_killed_and_restarted_in_the_middle(make):
+    """smtp-source cannot go on after a lost connection; so programs behind
+    smtpd are killed while it sends, then all of it while the queue drains."""
+    m = make(smtpd_max_sessions=500, minimal_backoff_time='1s')
+    m.start()
+    sender = threading.Thread(target=smtp_source, args=(m.port, N, 100, 'ann@mx.veredus.test', True))
+    sender.start()
+    for program in ('local', 'qmgr', 'forker', 'users'):
+        wait_until(lambda: m.queue_files() or not sender.is_alive(), 'mail in the queue')
+        m.kill(program)
+    sender.join(180)
+    assert not sender.is_alive()
+    m.kill_all()
+    m.start()
+    check_all_there(m, N)
+    m.stop()
+
+
+def test_several_smtpd_workers(make):
+    m = make(smtpd_processes=3)
+    m.start()
+    smtp_source(m.port, 600, 30, 'ann@mx.veredus.test', True)
+    check_all_there(m, 600)
+    m.stop()
+
+
+def test_idle_sessions_are_cheap_and_leave_room(make):
+    """2,000 idle sessions: all of smtpd below 40 MiB, and mail still flows."""
+    m = make(smtpd_max_sessions=3000)
+    m.start()
+    import resource
+    import socket
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 10000), hard))
+    held = []
+    try:
+        for _ in range(2000):
+            s = socket.create_connection(('127.0.0.1', m.port), 20)
+            s.settimeout(20)
+            assert s.recv(100).startswith(b'220')
+            s.sendall(b'EHLO x\r\n')
+            assert s.recv(1000).startswith(b'250')
+            held.append(s)
+        pss = sum(int(re.search(r'^Pss:\s+(\d+)', open(f'/proc/{p}/smaps_rollup').read(), re.M).group(1))
+                  for p in m.pids() if m.comm(p) == 'smtpd')
+        assert pss < 40 * 1024, f'{pss} KiB'
+        t0 = time.monotonic()
+        m.send('ann@mx.veredus.test')
+        m.mail('ann')
+        assert time.monotonic() - t0 < 20
+    finally:
+        for s in held:
+            s.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    m.stop()
