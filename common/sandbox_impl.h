@@ -1,0 +1,67 @@
+/*
+ * sandbox_impl - what the files of `sandbox' share among themselves.
+ */
+#ifndef COMMON_SANDBOX_IMPL_H
+#define COMMON_SANDBOX_IMPL_H
+
+#include "common/sandbox.h"
+
+/* Groups of system calls; the lists stand in sandbox_seccomp.c. */
+enum sandbox_group {
+	SG_BASE = 1u << 0,     /* memory, time, locks, own signals, exit */
+	SG_LOOP = 1u << 1,     /* the event loop and the descriptors given */
+	SG_SOCKETS = 1u << 2,  /* talk on connected sockets, pass descriptors */
+	SG_ACCEPT = 1u << 3,   /* take connections from given listeners */
+	SG_THREADS = 1u << 4,  /* more threads, never processes */
+	SG_READ = 1u << 5,     /* open files to read, list directories */
+	SG_WRITE = 1u << 6,    /* create, write, rename, remove */
+	SG_WATCH = 1u << 7,    /* inotify */
+	SG_NSS = 1u << 8,      /* what account databases need: sockets, dlopen */
+	SG_FORK = 1u << 9,     /* processes, and waiting for them */
+	SG_BECOME = 1u << 10,  /* another uid; walls of one's own */
+};
+
+enum sandbox_files {
+	SF_NONE,     /* no path at all */
+	SF_PATHS,    /* only the paths of the request */
+	SF_READ_ALL, /* all of "/" to read, and the paths of the request */
+	SF_ALL,      /* whatever the uid may: no Landlock */
+};
+
+struct sandbox_profile {
+	enum ipc_role program;
+	const char *name;
+	bool chroot;      /* into the empty directory, when root */
+	bool drop;        /* to rq->user for good, when root */
+	bool keep_root;   /* stays root with its capabilities: the forker */
+	bool no_files;    /* RLIMIT_FSIZE 0 */
+	bool no_children; /* RLIMIT_NPROC 0: not even a thread */
+	enum sandbox_files files;
+	unsigned groups;  /* enum sandbox_group */
+};
+
+/* The row of a program, or NULL. */
+const struct sandbox_profile *sandbox_profile(enum ipc_role program);
+
+/*
+ * Landlock (sandbox_landlock.c). prepare: open what the rules name and make the
+ * ruleset, while the paths are still there; returns its descriptor, -1 when the
+ * kernel has no Landlock or the profile needs none (*abi 0), -2 with errno.
+ * restrict: returns 0 or -1 with errno; closes the descriptor.
+ */
+int sandbox_landlock_prepare(const struct sandbox_profile *p,
+    const struct sandbox_request *rq, int *abi);
+int sandbox_landlock_restrict(int ruleset);
+/* The kernel's Landlock ABI; 0: none. */
+int sandbox_landlock_abi(void);
+
+/* Load the filter (sandbox_seccomp.c). 0, or a negative errno. */
+int sandbox_seccomp(const struct sandbox_profile *p);
+
+/* Everything of sandbox_enter() but the probe; see there. */
+void sandbox_walls(const struct sandbox_request *rq, char *words, size_t cap);
+
+/* Try the forbidden acts, one child each, and log the results. */
+void sandbox_probe(const struct sandbox_request *rq);
+
+#endif
