@@ -18,6 +18,8 @@ struct slice {
 
 /* A slice of a string literal. */
 #define SL(lit) ((struct slice){ (lit), sizeof(lit) - 1 })
+/* The same for rows of static tables. */
+#define SL_INIT(lit) { (lit), sizeof(lit) - 1 }
 #define NELEMS(a) (sizeof(a) / sizeof((a)[0]))
 
 /* For printf's "%.*s": a slice that is known to be short. */

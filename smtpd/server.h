@@ -1,0 +1,88 @@
+/*
+ * server - what all sessions of one smtpd share: listeners, the channel to
+ * cleanup, limits, the list of sessions. It opens and connects nothing: sockets
+ * and channels are handed in.
+ */
+#ifndef SMTPD_SERVER_H
+#define SMTPD_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "common/ipc.h"
+#include "common/settings.h"
+#include "common/slots.h"
+
+#define SERVER_READ_SIZE     (64 * 1024)
+#define SERVER_LISTENERS_MAX 80
+
+struct session;
+
+/* A reply of cleanup's: checked, printable, NUL-terminated. */
+struct answer {
+	unsigned code;
+	char esc[12];
+	char text[512];
+};
+
+struct server_listener {
+	struct smtpd *srv;
+	int fd;
+	bool submit; /* the UNIX socket of sendmail(8) */
+	struct event ev;
+};
+
+struct smtpd {
+	struct event_base *base;
+	const struct settings *set; /* always the newest; borrowed */
+	/* Milliseconds that only grow; tests turn their own clock. */
+	uint64_t (*now_ms)(void);
+	/* Called once, when server_stop() has come to its end; may be NULL. */
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+
+	struct ipc_chan *cleanup; /* NULL while there is none */
+	struct answer accepting;  /* what cleanup wants MAIL to be answered */
+	struct slots tids;        /* transaction id -> struct session */
+
+	struct server_listener listeners[SERVER_LISTENERS_MAX];
+	unsigned nlisteners;
+	bool accepting_paused;    /* no descriptors were left */
+	struct event accept_timer;
+
+	struct session *sessions; /* all that are open */
+	struct session *dead;     /* closed; freed at the end of the turn */
+	unsigned nsessions, nsubmit;
+	struct event reap;
+
+	bool stopping;
+	struct event stop_timer;
+
+	/* A session that makes less than min_rate octets a second on average,
+	   counted from its last progress, is closed after slow_ms. */
+	uint64_t slow_ms, min_rate;
+	char scratch[SERVER_READ_SIZE];
+};
+
+struct smtpd *server_new(struct event_base *base, const struct settings *set);
+/* Closes all; for tests. */
+void server_free(struct smtpd *srv);
+/* Takes `fd', a listening non-blocking socket. */
+void server_listen(struct smtpd *srv, int fd, bool submit);
+/* Takes `fd', the fresh channel; the transactions of the old are lost. */
+void server_take_channel(struct smtpd *srv, int fd);
+/* No more accepting; idle sessions are told 421, the others may finish their
+   mail transaction within `deadline_ms'. Ends in srv->stopped(). */
+void server_stop(struct smtpd *srv, uint64_t deadline_ms);
+/* The last session of a stopping server may have gone. */
+void server_check_stopped(struct smtpd *srv);
+
+/* -- cleanup, upstream (smtpd/upstream.c) ---------------------------------- */
+
+/* There is a channel: questions may be asked. */
+bool upstream_alive(const struct smtpd *srv);
+
+#endif
