@@ -69,7 +69,7 @@ void memo_answer_user(struct memo *m, struct slice user, enum map_result found,
  * The trace, in order: `what' (a map's name, a setting's name, "users"), `key',
  * and `result' in words. False at the end. *place from 0.
  */
-bool memo_step(const struct memo *m, size_t *place, struct slice *what,
+bool memo_step(struct memo *m, size_t *place, struct slice *what,
     struct slice *key, struct slice *result);
 
 /*

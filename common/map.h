@@ -4,8 +4,15 @@
  * Types: cdb:PATH (compiled; PATH may lack ".cdb"; memory-mapped, opened anew
  * when the file was replaced), file:PATH (text, read at load), inline:{ k=v, .. }
  * static:VALUE (any key), cidr:PATH or cidr:{ net=v, .. } (addresses; the first
- * match counts). Keys are octets; folding of case and the order of keys are the
- * caller's (the resolver's). A lookup that fails is MAP_TEMP, never MAP_NONE.
+ * match counts, "!net" matches what is outside). Paths are absolute. In text a
+ * line is a key, white space and a value; a key may stand in double quotes and
+ * end in a colon; keys are stored in lower case. Keys are octets; folding of
+ * case and the order of keys are the caller's (the resolver's). A lookup that
+ * fails is MAP_TEMP, never MAP_NONE.
+ *
+ * A cdb file must be replaced by rename (as newaliases and `veredus map' do):
+ * one that is cut while it is mapped can end the process. When the new file is
+ * missing or broken, the old one stays in force and a warning is logged.
  */
 #ifndef COMMON_MAP_H
 #define COMMON_MAP_H
@@ -20,8 +27,8 @@ enum map_result { MAP_FOUND, MAP_NONE, MAP_TEMP };
 struct map;
 
 /*
- * Open `spec' below dirfd (AT_FDCWD: absolute paths). NULL: `why' says what is
- * wrong: an unknown type, a file that is missing, unsafe or broken.
+ * Open `spec'. NULL: `why' says what is wrong, a line for each thing: an unknown
+ * type, a file that is missing, unsafe (writable by everybody) or broken.
  */
 struct map *map_open(struct slice spec, struct strbuf *why);
 void map_close(struct map *m);
@@ -32,10 +39,11 @@ bool map_trusted(const struct map *m);
 /* FOUND: `value' is replaced by it. TEMP: `value' says why. */
 enum map_result map_lookup(struct map *m, struct slice key,
     struct strbuf *value);
-/* The file behind it was replaced: pick it up. Called before a lookup at most
-   once a second by map_lookup itself. */
+/* A cdb file that was replaced is found out by map_lookup, at most once a
+   second; this looks at once (tests, `veredus map -q'). */
+void map_refresh(struct map *m);
 
-/* Directories that the map must be able to reach behind walls. NULL: none. */
+/* The file whose directory must stay reachable behind walls. NULL: none. */
 const char *map_path(const struct map *m);
 
 #endif

@@ -163,8 +163,9 @@ check_network(struct slice v)
 	}
 	slash = slice_find(v, '/');
 	if (!parse_address(slice_make(v.p, slash), true, addr, &bits)) {
-		return "is not a network: write 192.0.2.0/24 or "
-		    "[2001:db8::]/32, with ! in front to exclude it";
+		return is_map(v) ? NULL : "is not a network: write "
+		    "192.0.2.0/24, [2001:db8::]/32 or type:map, with ! in "
+		    "front to exclude it";
 	}
 	prefix = bits;
 	if (slash < v.n && !slice_number(skip(v, slash + 1), bits, &prefix)) {
