@@ -280,7 +280,7 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		switch_settings(c);
 		return true;
 	default:
-		return false;
+		return c->ops->message != NULL && c->ops->message(c, m);
 	}
 }
 

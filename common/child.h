@@ -40,6 +40,9 @@ struct child_ops {
 	/* Finish what is in hand within deadline_ms, then call child_exit().
 	   NULL: exit at once. */
 	void (*stop)(struct child *c, uint64_t deadline_ms);
+	/* May be NULL: a message that only this program gets from master. False
+	   when it makes no sense. */
+	bool (*message)(struct child *c, struct ipc_msg *m);
 };
 
 struct child {

@@ -1,0 +1,253 @@
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/xmalloc.h"
+#include "services/log_pipes.h"
+
+#define PIPES_MAX  512
+#define READ_SIZE  16384 /* octets of one pipe before the others get a turn */
+#define RETRY_MS   50
+
+struct log_pipe {
+	struct log_pipe *next;
+	struct log_pipes *all;
+	char program[32];
+	unsigned pid;
+	int fd;
+	struct event *readable;
+	struct log_part part;
+};
+
+struct log_pipes {
+	struct event_base *base;
+	struct log_sink *sink;
+	struct log_pipe *first;
+	unsigned n;
+	struct event *flush; /* at the end of the turn, or a moment later */
+	bool paused;         /* the sink is full: nothing is read */
+	void (*done)(void *);
+	void *done_arg;
+	time_t second;       /* what `now' stands for */
+	struct tm now;
+};
+
+/* These live longer than we do. */
+static bool
+outlives_us(const struct log_pipe *p)
+{
+	return strcmp(p->program, "master") == 0 ||
+	    strcmp(p->program, "log") == 0;
+}
+
+static const struct tm *
+local_time(struct log_pipes *ps)
+{
+	time_t t = time(NULL);
+
+	if (t != ps->second || t == 0) {
+		ps->second = t;
+		if (localtime_r(&t, &ps->now) == NULL) {
+			memset(&ps->now, 0, sizeof(ps->now));
+		}
+	}
+	return &ps->now;
+}
+
+static void
+forget(struct log_pipe *p)
+{
+	struct log_pipe **at = &p->all->first;
+
+	while (*at != p) {
+		at = &(*at)->next;
+	}
+	*at = p->next;
+	p->all->n--;
+	event_free(p->readable);
+	(void)close(p->fd);
+	free(p);
+}
+
+static void
+check_done(struct log_pipes *ps)
+{
+	const struct log_pipe *p;
+
+	if (ps->done == NULL || ps->sink->out.n > 0) {
+		return;
+	}
+	for (p = ps->first; p != NULL; p = p->next) {
+		if (!outlives_us(p)) {
+			return;
+		}
+	}
+	ps->done(ps->done_arg);
+}
+
+static void
+pause_all(struct log_pipes *ps, bool pause)
+{
+	struct log_pipe *p;
+
+	if (ps->paused == pause) {
+		return;
+	}
+	ps->paused = pause;
+	for (p = ps->first; p != NULL; p = p->next) {
+		if (pause) {
+			(void)event_del(p->readable);
+		} else {
+			(void)event_add(p->readable, NULL);
+		}
+	}
+}
+
+static void
+on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval later = { 0, RETRY_MS * 1000 };
+	struct log_pipes *ps = arg;
+
+	(void)fd;
+	(void)what;
+	if (!log_sink_flush(ps->sink)) {
+		(void)event_add(ps->flush, &later);
+	}
+	pause_all(ps, log_sink_full(ps->sink));
+	check_done(ps);
+}
+
+/* Frees `p' when its pipe has ended. Returns whether there was anything. */
+static bool
+read_some(struct log_pipe *p)
+{
+	struct log_pipes *ps = p->all;
+	char buf[READ_SIZE];
+	struct log_line line;
+	struct slice in;
+	ssize_t r = read(p->fd, buf, sizeof(buf));
+
+	if (r > 0) {
+		in = slice_make(buf, (size_t)r);
+		while (log_text_next(&p->part, &in, &line)) {
+			log_sink_add(ps->sink, local_time(ps), p->program,
+			    p->pid, &line);
+		}
+	} else if (r == 0 || (errno != EAGAIN && errno != EINTR)) {
+		if (log_text_last(&p->part, &line)) {
+			log_sink_add(ps->sink, local_time(ps), p->program,
+			    p->pid, &line);
+		}
+		forget(p);
+	}
+	return r > 0;
+}
+
+/* May free the pipe. */
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct log_pipe *p = arg;
+	struct log_pipes *ps = p->all;
+
+	(void)fd;
+	(void)what;
+	if (ps->paused) {
+		return;
+	}
+	(void)read_some(p);
+	if (log_sink_full(ps->sink)) {
+		pause_all(ps, true);
+	}
+	event_active(ps->flush, 0, 0);
+}
+
+struct log_pipes *
+log_pipes_new(struct event_base *base, struct log_sink *sink)
+{
+	struct log_pipes *ps = xcalloc(1, sizeof(*ps));
+
+	ps->base = base;
+	ps->sink = sink;
+	ps->paused = log_sink_full(sink);
+	ps->flush = event_new(base, -1, 0, on_flush, ps);
+	if (ps->flush == NULL) {
+		log_panic("no event for the sink");
+	}
+	return ps;
+}
+
+bool
+log_pipes_add(struct log_pipes *ps, struct slice program, unsigned pid, int fd)
+{
+	struct log_pipe *p;
+
+	if (ps->n == PIPES_MAX || program.n >= sizeof(p->program)) {
+		(void)close(fd);
+		return false;
+	}
+	(void)evutil_make_socket_nonblocking(fd);
+	p = xcalloc(1, sizeof(*p));
+	p->all = ps;
+	memcpy(p->program, program.p, program.n);
+	p->pid = pid;
+	p->fd = fd;
+	p->readable = event_new(ps->base, fd, EV_READ | EV_PERSIST,
+	    on_readable, p);
+	if (p->readable == NULL) {
+		log_panic("no event for a pipe");
+	}
+	p->next = ps->first;
+	ps->first = p;
+	ps->n++;
+	if (!ps->paused) {
+		(void)event_add(p->readable, NULL);
+	}
+	return true;
+}
+
+void
+log_pipes_resume(struct log_pipes *ps)
+{
+	event_active(ps->flush, 0, 0);
+}
+
+void
+log_pipes_finish(struct log_pipes *ps, void (*done)(void *), void *arg)
+{
+	ps->done = done;
+	ps->done_arg = arg;
+	event_active(ps->flush, 0, 0);
+}
+
+void
+log_pipes_drain(struct log_pipes *ps)
+{
+	struct log_pipe *p, *next;
+	bool more = true;
+
+	while (more && !log_sink_full(ps->sink)) {
+		more = false;
+		for (p = ps->first; p != NULL; p = next) {
+			next = p->next;
+			more |= read_some(p);
+		}
+		(void)log_sink_flush(ps->sink);
+	}
+}
+
+void
+log_pipes_free(struct log_pipes *ps)
+{
+	while (ps->first != NULL) {
+		forget(ps->first);
+	}
+	event_free(ps->flush);
+	free(ps);
+}
