@@ -1,0 +1,549 @@
+/* Users, their workers, and the forker that makes them. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/xmalloc.h"
+#include "local/dispatch_int.h"
+
+/* -- users --------------------------------------------------------------------- */
+
+static size_t
+bucket_of(struct slice name)
+{
+	uint32_t h = 2166136261u;
+	size_t i;
+
+	for (i = 0; i < name.n; i++) {
+		h = (h ^ (unsigned char)name.p[i]) * 16777619u;
+	}
+	return h % USER_BUCKETS;
+}
+
+struct user *
+crew_user(struct dispatch *d, struct slice name)
+{
+	size_t b = bucket_of(name);
+	struct user *u;
+
+	LIST_FOREACH(u, &d->users[b], bucket) {
+		if (slice_eq(slice_of(u->name), name)) {
+			return u;
+		}
+	}
+	u = xcalloc(1, sizeof(*u));
+	memcpy(u->name, name.p, name.n); /* checked: record_name_ok() */
+	TAILQ_INIT(&u->queue);
+	LIST_INSERT_HEAD(&d->users[b], u, bucket);
+	return u;
+}
+
+static void
+stop_waiting(struct dispatch *d, struct user *u)
+{
+	if (u->waits) {
+		TAILQ_REMOVE(&d->waiting, u, waiting);
+		u->waits = false;
+	}
+}
+
+void
+crew_user_release(struct dispatch *d, struct user *u)
+{
+	if (u->worker != NULL || !TAILQ_EMPTY(&u->queue)) {
+		return;
+	}
+	stop_waiting(d, u);
+	LIST_REMOVE(u, bucket);
+	free(u);
+}
+
+void
+crew_wait(struct dispatch *d, struct user *u)
+{
+	if (u->worker == NULL && !u->waits && !TAILQ_EMPTY(&u->queue)) {
+		TAILQ_INSERT_TAIL(&d->waiting, u, waiting);
+		u->waits = true;
+	}
+	dispatch_arm(d);
+}
+
+/* -- the forker ------------------------------------------------------------------ */
+
+static void
+forker_lost(struct dispatch *d, const char *why)
+{
+	event_free(d->forker_in);
+	event_free(d->forker_out);
+	(void)close(d->forker_fd);
+	d->forker_fd = -1;
+	dispatch_link_down(d, &d->forker, why);
+}
+
+static void
+send_records(struct dispatch *d)
+{
+	ssize_t w;
+
+	while (d->forker_fd != -1 && d->records.n > 0) {
+		w = send(d->forker_fd, d->records.p, RECORD_SIZE,
+		    MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (w == -1 && (errno == EAGAIN || errno == ENOBUFS)) {
+			(void)event_add(d->forker_out, NULL);
+			return;
+		}
+		if (w == -1 && errno == EINTR) {
+			continue;
+		}
+		if (w == -1) {
+			forker_lost(d, strerror(errno));
+			return;
+		}
+		strbuf_consume(&d->records, RECORD_SIZE);
+	}
+}
+
+static void
+tell_forker(struct dispatch *d, enum record_kind kind, uint32_t serial,
+    const char *name)
+{
+	struct record r = { .kind = kind, .serial = serial };
+	char octets[RECORD_SIZE];
+
+	if (d->forker_fd == -1) {
+		return;
+	}
+	memcpy(r.name, name, strlen(name) + 1);
+	record_encode(&r, octets);
+	(void)strbuf_add(&d->records, octets, sizeof(octets));
+	send_records(d);
+}
+
+static void
+ask_for(struct dispatch *d, struct crewman *w)
+{
+	tell_forker(d, RECORD_WORKER, w->serial, w->user->name);
+}
+
+/* -- workers --------------------------------------------------------------------- */
+
+static void
+dismiss(struct dispatch *d, struct crewman *w)
+{
+	struct user *u = w->user;
+
+	ipc_chan_free(w->chan);
+	slots_drop(&d->crew_ids, w->serial);
+	TAILQ_REMOVE(&d->crew, w, crew);
+	d->ncrew--;
+	u->worker = NULL;
+	free(w);
+	crew_wait(d, u);
+	crew_user_release(d, u);
+}
+
+/* The fate of all that the worker has. It stays. */
+static void
+finish_jobs(struct dispatch *d, struct crewman *w, const struct outcome *o)
+{
+	struct job *j;
+
+	while ((j = TAILQ_FIRST(&w->jobs)) != NULL) {
+		jobs_finish(d, j, o);
+	}
+}
+
+void
+crew_fail(struct dispatch *d, struct crewman *w, const char *why)
+{
+	struct outcome o;
+
+	outcome_set(&o, FATE_DEFERRED, "4.3.0", "%s", why);
+	if (w->njobs > 0) {
+		log_warn("worker of %s: %s: %u deliveries deferred",
+		    w->user->name, why, w->njobs);
+	}
+	finish_jobs(d, w, &o);
+	dismiss(d, w);
+}
+
+static void
+recruit(struct dispatch *d, struct user *u)
+{
+	struct crewman *w = xcalloc(1, sizeof(*w));
+	const uint64_t now = dispatch_now_ms();
+
+	stop_waiting(d, u);
+	w->d = d;
+	w->user = u;
+	w->serial = slots_add(&d->crew_ids, w);
+	w->late_at = now + d->settings->ipc_timeout * 1000;
+	w->idle_since = now;
+	TAILQ_INIT(&w->jobs);
+	TAILQ_INSERT_TAIL(&d->crew, w, crew);
+	d->ncrew++;
+	u->worker = w;
+	ask_for(d, w);
+}
+
+bool
+crew_is_sated(const struct dispatch *d, const struct crewman *w)
+{
+	return w->served >= DISPATCH_SHARE && !TAILQ_EMPTY(&d->waiting) &&
+	    d->ncrew >= d->settings->local_process_limit;
+}
+
+/* The worker that has been idle longest goes; false when none is idle. */
+static bool
+make_room(struct dispatch *d)
+{
+	struct crewman *w;
+
+	TAILQ_FOREACH(w, &d->crew, crew) {
+		if (w->njobs == 0 && w->chan != NULL &&
+		    (TAILQ_EMPTY(&w->user->queue) || crew_is_sated(d, w))) {
+			dismiss(d, w);
+			return true;
+		}
+	}
+	return false;
+}
+
+void
+crew_start(struct dispatch *d)
+{
+	struct user *u;
+
+	while ((u = TAILQ_FIRST(&d->waiting)) != NULL) {
+		if (d->ncrew >= d->settings->local_process_limit &&
+		    !make_room(d)) {
+			return;
+		}
+		recruit(d, u);
+	}
+}
+
+/* `fd' is its own copy of the parcel's, or -1 (taken). */
+static void
+build_job(struct ipc_chan *ch, const struct job *j, int fd)
+{
+	const struct parcel *p = j->parcel;
+
+	ipc_begin(ch, fd != -1 ? IPC_JOB_FILE : IPC_JOB, j->tid);
+	ipc_put_u(ch, j->qid);
+	ipc_put_u(ch, j->index);
+	ipc_put_u(ch, j->again);
+	ipc_put_u(ch, p->arrived_us);
+	ipc_put_str(ch, p->reverse_path);
+	ipc_put_str(ch, j->address);
+	ipc_put_str(ch, j->original);
+	ipc_put_str(ch, j->extension);
+	ipc_put_u(ch, p->flags);
+	ipc_put_u(ch, p->content_size);
+	if (fd != -1) {
+		ipc_put_u(ch, p->offset);
+		ipc_put_fd(ch, fd);
+	} else {
+		ipc_put_s(ch, strbuf_slice(&p->content));
+	}
+	ipc_end(ch);
+}
+
+static void
+send_one(struct dispatch *d, struct crewman *w, struct job *j)
+{
+	int fd = -1;
+
+	if (j->parcel->fd != -1) {
+		fd = fcntl(j->parcel->fd, F_DUPFD_CLOEXEC, 0);
+		if (fd == -1) {
+			struct outcome o;
+
+			outcome_errno(&o, "the content", errno);
+			jobs_finish(d, j, &o);
+			return;
+		}
+	}
+	if (w->nsent == 0) {
+		w->late_at = dispatch_now_ms() +
+		    d->settings->local_delivery_timeout * 1000;
+	}
+	j->tid = slots_add(&d->sent, j);
+	build_job(w->chan, j, fd);
+	jobs_sent(d, j);
+}
+
+void
+crew_send(struct dispatch *d, struct crewman *w)
+{
+	struct job *j, *next;
+
+	for (j = d->stopping ? NULL : TAILQ_FIRST(&w->jobs); j != NULL;
+	    j = next) {
+		next = TAILQ_NEXT(j, in_user);
+		if (j->state == JOB_CLAIMED && j->parcel->here) {
+			send_one(d, w, j);
+		}
+	}
+}
+
+static bool
+on_result(struct dispatch *d, struct crewman *w, const struct ipc_msg *m)
+{
+	struct job *j = slots_get(&d->sent, m->tid);
+	struct outcome o;
+
+	if (j == NULL || j->worker != w || j->qid != ipc_u(m, 0) ||
+	    j->index != ipc_u(m, 1) || !outcome_from_peer(&o, ipc_u(m, 2),
+	    ipc_s(m, 3), ipc_s(m, 4))) {
+		return false;
+	}
+	w->late_at = dispatch_now_ms() +
+	    d->settings->local_delivery_timeout * 1000;
+	jobs_finish(d, j, &o);
+	return true;
+}
+
+/* Frees the worker when it returns true. */
+static bool
+on_refused(struct dispatch *d, struct crewman *w, const struct ipc_msg *m)
+{
+	struct user *u = w->user;
+	struct outcome o;
+	struct job *j;
+
+	if (!outcome_from_peer(&o, ipc_u(m, 0), ipc_s(m, 1), ipc_s(m, 2)) ||
+	    o.fate == FATE_DELIVERED) {
+		return false;
+	}
+	/* A fresh worker would say the same to those who still wait. */
+	while ((j = TAILQ_FIRST(&u->queue)) != NULL) {
+		jobs_finish(d, j, &o);
+	}
+	finish_jobs(d, w, &o);
+	dismiss(d, w);
+	return true;
+}
+
+static bool
+on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
+{
+	struct crewman *w = owner;
+
+	(void)ch;
+	switch ((enum ipc_type)m->type) {
+	case IPC_JOB_RESULT:
+		return on_result(w->d, w, m);
+	case IPC_WORKER_FAILED:
+		return on_refused(w->d, w, m);
+	default:
+		return false;
+	}
+}
+
+static void
+on_closed(void *owner, struct ipc_chan *ch, const char *why)
+{
+	struct crewman *w = owner;
+
+	(void)ch;
+	log_debug("worker of %s: %s", w->user->name, why);
+	crew_fail(w->d, w, "the delivery worker died");
+}
+
+static const struct ipc_chan_ops worker_ops = {
+	.me = IPC_LOCAL,
+	.peer = IPC_WORKER,
+	.message = on_message,
+	.closed = on_closed,
+};
+
+/* -- the forker's answers ----------------------------------------------------------- */
+
+/* One answer; `fd' is -1 when none came. False: it makes no sense. */
+static bool
+on_answer(struct dispatch *d, const struct record_answer *a, int fd)
+{
+	struct crewman *w = slots_get(&d->crew_ids, a->serial);
+
+	if ((a->status == RECORD_OK) != (fd != -1)) {
+		return false;
+	}
+	if (w == NULL || w->chan != NULL) { /* given up meanwhile */
+		if (fd != -1) {
+			(void)close(fd);
+		}
+		return w == NULL;
+	}
+	if (fd == -1) {
+		crew_fail(d, w, "no process for the delivery can be had");
+		return true;
+	}
+	w->chan = ipc_chan_new(d->base, fd, &worker_ops, w);
+	dispatch_arm(d);
+	return true;
+}
+
+/* recvmsg() of one record and at most one descriptor (-1: none). */
+static ssize_t
+receive(int sock, char *buf, size_t n, int *fd)
+{
+	struct iovec iov = { buf, n };
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} ctl;
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl.room, .msg_controllen = sizeof(ctl.room) };
+	struct cmsghdr *cm;
+	ssize_t r = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	*fd = -1;
+	if (r == -1) {
+		return -1;
+	}
+	cm = CMSG_FIRSTHDR(&mh);
+	if (cm != NULL && cm->cmsg_level == SOL_SOCKET &&
+	    cm->cmsg_type == SCM_RIGHTS &&
+	    cm->cmsg_len == CMSG_LEN(sizeof(int))) {
+		memcpy(fd, CMSG_DATA(cm), sizeof(*fd));
+	}
+	return r;
+}
+
+/* False: there is no more to read now. */
+static bool
+read_answer(struct dispatch *d)
+{
+	char buf[RECORD_SIZE + 1];
+	struct record_answer a;
+	int fd;
+	ssize_t n = receive(d->forker_fd, buf, sizeof(buf), &fd);
+
+	if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+		return false;
+	}
+	if (n <= 0) {
+		forker_lost(d, n == 0 ? "end of file" : strerror(errno));
+		return false;
+	}
+	if (!record_answer_decode(slice_make(buf, (size_t)n), &a) ||
+	    !on_answer(d, &a, fd)) {
+		if (fd != -1) {
+			(void)close(fd);
+		}
+		forker_lost(d, "a bad answer");
+		return false;
+	}
+	return true;
+}
+
+static void
+on_forker_in(evutil_socket_t fd, short what, void *arg)
+{
+	struct dispatch *d = arg;
+	int turn = 0;
+
+	(void)fd;
+	(void)what;
+	while (turn++ < 64 && read_answer(d)) {
+	}
+}
+
+static void
+on_forker_out(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	send_records(arg);
+}
+
+void
+dispatch_forker(struct dispatch *d, int fd)
+{
+	struct crewman *w;
+
+	if (d->forker_fd != -1) {
+		forker_lost(d, "replaced");
+	}
+	(void)evutil_make_socket_nonblocking(fd);
+	d->forker_fd = fd;
+	strbuf_reset(&d->records);
+	d->forker_in = event_new(d->base, fd, EV_READ | EV_PERSIST,
+	    on_forker_in, d);
+	d->forker_out = event_new(d->base, fd, EV_WRITE, on_forker_out, d);
+	if (d->forker_in == NULL || d->forker_out == NULL ||
+	    event_add(d->forker_in, NULL) == -1) {
+		log_fatal(EX_OSERR, "local: no event");
+	}
+	dispatch_link_up(d, &d->forker);
+	/* What the old forker did not answer. */
+	TAILQ_FOREACH(w, &d->crew, crew) {
+		if (w->chan == NULL) {
+			ask_for(d, w);
+		}
+	}
+}
+
+/* -- deadlines ------------------------------------------------------------------------ */
+
+static void
+check_one(struct dispatch *d, struct crewman *w, uint64_t now_ms)
+{
+	const uint64_t idle = d->settings->local_worker_idle * 1000;
+
+	if (w->chan == NULL && w->late_at <= now_ms) {
+		tell_forker(d, RECORD_KILL, w->serial, "");
+		crew_fail(d, w, "no delivery worker was started in time");
+	} else if (w->nsent > 0 && w->late_at <= now_ms) {
+		tell_forker(d, RECORD_KILL, w->serial, "");
+		crew_fail(d, w, "the delivery took too long");
+	} else if (w->chan != NULL && w->njobs == 0 &&
+	    w->idle_since + idle <= now_ms) {
+		dismiss(d, w);
+	}
+}
+
+void
+crew_sweep(struct dispatch *d, uint64_t now_ms)
+{
+	struct crewman *w, *next;
+
+	for (w = TAILQ_FIRST(&d->crew); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, crew);
+		check_one(d, w, now_ms);
+	}
+}
+
+void
+crew_free_all(struct dispatch *d)
+{
+	struct crewman *w;
+	struct user *u;
+	size_t i;
+
+	while ((w = TAILQ_FIRST(&d->crew)) != NULL) {
+		ipc_chan_free(w->chan);
+		TAILQ_REMOVE(&d->crew, w, crew);
+		free(w);
+	}
+	for (i = 0; i < USER_BUCKETS; i++) {
+		while ((u = LIST_FIRST(&d->users[i])) != NULL) {
+			LIST_REMOVE(u, bucket);
+			free(u);
+		}
+	}
+	if (d->forker_fd != -1) {
+		event_free(d->forker_in);
+		event_free(d->forker_out);
+		(void)close(d->forker_fd);
+		d->forker_fd = -1;
+	}
+}

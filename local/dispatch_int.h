@@ -1,0 +1,189 @@
+/*
+ * dispatch_int - the inside of the dispatcher, shared by its four files:
+ *   dispatch.c  the object, qmgr's channel, handing out work
+ *   jobs.c      the deliveries and their results
+ *   crew.c      users, workers and the forker
+ *   fetch.c     cleanup's channel and the content
+ *
+ * A delivery (struct job) is in one of these states, changed in jobs.c only:
+ *   QUEUED   in its user's queue; holds nothing
+ *   CLAIMED  has a place in its worker's window and in the budget; its content
+ *            is being fetched, or its worker is starting
+ *   SENT     in the worker's hands; has a transaction id
+ *   DONE     has its outcome; waits for RESULT_ACK
+ * A QUEUED, CLAIMED or SENT job belongs to a parcel (one DELIVER) and a user.
+ */
+#ifndef LOCAL_DISPATCH_INT_H
+#define LOCAL_DISPATCH_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <event2/event.h>
+
+#include "common/ipc.h"
+#include "common/slots.h"
+#include "local/dispatch.h"
+#include "local/outcome.h"
+#include "local/record.h"
+
+#define JOB_BUCKETS  16384
+#define USER_BUCKETS 4096
+
+struct user;
+struct crewman;
+
+/* One DELIVER: what its recipients have in common. Lives while one of its jobs
+   is not DONE. */
+struct parcel {
+	uint64_t qid, cookie, arrived_us, size;
+	uint32_t flags;
+	char *reverse_path;
+	TAILQ_HEAD(, job) jobs;      /* not DONE */
+	unsigned claimed;            /* of them */
+	/* the content: */
+	uint32_t fetch_tid;          /* 0: not asked for */
+	uint64_t fetch_late_at;      /* when it counts as never answered */
+	TAILQ_ENTRY(parcel) fetching;
+	bool here;                   /* it is in `content' or `fd' */
+	struct strbuf content;
+	int fd;                      /* -1: in content */
+	uint64_t offset, content_size;
+};
+
+enum job_state { JOB_QUEUED, JOB_CLAIMED, JOB_SENT, JOB_DONE };
+
+struct job {
+	uint64_t qid;
+	uint32_t index, attempt;
+	enum job_state state;
+	bool again;                  /* an earlier attempt may have delivered */
+	char *address, *original, *extension;
+	struct parcel *parcel;       /* NULL when DONE, as the next two */
+	struct user *user;
+	struct crewman *worker;      /* CLAIMED and SENT */
+	uint32_t tid;                /* SENT */
+	struct outcome outcome;      /* DONE */
+	LIST_ENTRY(job) bucket;
+	TAILQ_ENTRY(job) in_parcel;
+	TAILQ_ENTRY(job) in_user;    /* QUEUED: the queue; else: the worker's */
+};
+TAILQ_HEAD(job_list, job);
+
+/* A user with deliveries or a worker. */
+struct user {
+	char name[RECORD_NAME_MAX + 1];
+	struct job_list queue;
+	struct crewman *worker;      /* or NULL */
+	bool waits;                  /* in d->waiting, for a worker */
+	TAILQ_ENTRY(user) waiting;
+	LIST_ENTRY(user) bucket;
+};
+
+/* A worker, from the request to the forker on. */
+struct crewman {
+	struct dispatch *d;
+	struct user *user;
+	uint32_t serial;             /* d->crew_ids */
+	struct ipc_chan *chan;       /* NULL: starting */
+	struct job_list jobs;        /* CLAIMED and SENT */
+	unsigned njobs, nfiles, nsent;
+	unsigned served;             /* CLAIMED ever */
+	uint64_t late_at;            /* starting, or silent with jobs SENT */
+	uint64_t idle_since;         /* njobs is 0 */
+	TAILQ_ENTRY(crewman) crew;   /* idle ones move to the end */
+};
+
+struct link {
+	const char *peer;
+	struct ipc_chan *chan;       /* NULL: lost, or the forker's */
+	bool up;
+	uint64_t lost_at;            /* while not up */
+};
+
+struct dispatch {
+	struct event_base *base;
+	const struct settings *settings;
+	uint64_t started_us;         /* CLOCK_REALTIME */
+	struct link qmgr, cleanup, forker;
+	struct event *pump, *sweep, *stop_timer;
+
+	LIST_HEAD(, job) jobs[JOB_BUCKETS];
+	size_t njobs;
+	struct slots sent;           /* tid: job */
+
+	LIST_HEAD(, user) users[USER_BUCKETS];
+	TAILQ_HEAD(, user) waiting;  /* for a worker, in order */
+	TAILQ_HEAD(, crewman) crew;
+	size_t ncrew, nsent;
+	struct slots crew_ids;       /* serial: crewman */
+	int forker_fd;               /* -1: lost */
+	struct event *forker_in, *forker_out;
+	struct strbuf records;       /* for the forker, whole records */
+
+	struct slots fetch_ids;      /* tid: parcel */
+	TAILQ_HEAD(, parcel) fetching; /* by deadline */
+	uint64_t budget;             /* octets CLAIMED or SENT */
+	unsigned files;              /* jobs CLAIMED or SENT with a descriptor */
+
+	bool stopping, done_called;
+	void (*done)(void *);
+	void *done_arg;
+	void (*lost)(void *, const char *);
+	void *lost_arg;
+};
+
+uint64_t dispatch_now_ms(void); /* CLOCK_MONOTONIC */
+/* Hand out work at the end of this turn. */
+void dispatch_arm(struct dispatch *d);
+void dispatch_link_up(struct dispatch *d, struct link *l);
+void dispatch_link_down(struct dispatch *d, struct link *l, const char *why);
+void dispatch_result(struct dispatch *d, const struct job *j);
+
+/* jobs.c */
+struct job *jobs_find(struct dispatch *d, uint64_t qid, uint32_t index,
+    uint32_t attempt);
+/* A new job with nothing in it but its key; not in a parcel yet. */
+struct job *jobs_add(struct dispatch *d, uint64_t qid, uint32_t index,
+    uint32_t attempt);
+void jobs_queue(struct dispatch *d, struct job *j, struct parcel *p,
+    struct user *u);
+/* False: there is no room for it now, in the worker or in all. */
+bool jobs_claim(struct dispatch *d, struct job *j, struct crewman *w);
+void jobs_sent(struct dispatch *d, struct job *j);
+/* DONE, from any state; tells qmgr. May free the job's parcel and user. */
+void jobs_finish(struct dispatch *d, struct job *j, const struct outcome *o);
+/* Acknowledged: forget it. */
+void jobs_drop(struct dispatch *d, struct job *j);
+void jobs_free_all(struct dispatch *d);
+
+/* crew.c */
+struct user *crew_user(struct dispatch *d, struct slice name);
+/* Free it when it has neither deliveries nor a worker. */
+void crew_user_release(struct dispatch *d, struct user *u);
+/* The user has something to do and no worker: stand in line. */
+void crew_wait(struct dispatch *d, struct user *u);
+/* Start workers for those who wait, as many as there may be. */
+void crew_start(struct dispatch *d);
+/* Others wait, and this one has had its share. */
+bool crew_is_sated(const struct dispatch *d, const struct crewman *w);
+/* Give the worker, which is there, its jobs whose content is here. May finish
+   one (no descriptor left), and so free its parcel. */
+void crew_send(struct dispatch *d, struct crewman *w);
+/* All jobs of the worker are deferred for `why'; it is gone after. */
+void crew_fail(struct dispatch *d, struct crewman *w, const char *why);
+void crew_sweep(struct dispatch *d, uint64_t now_ms);
+void crew_free_all(struct dispatch *d);
+
+/* fetch.c */
+struct parcel *fetch_parcel_new(uint64_t qid, uint64_t cookie);
+/* Its last job has gone. */
+void fetch_parcel_free(struct dispatch *d, struct parcel *p);
+/* The content is wanted now: ask, unless it is here or asked for. */
+void fetch_want(struct dispatch *d, struct parcel *p);
+/* Nobody is waiting for the content any more: let go of it. */
+void fetch_release(struct parcel *p);
+void fetch_sweep(struct dispatch *d, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,203 @@
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "common/spool.h"
+#include "common/xmalloc.h"
+#include "local/dispatch_int.h"
+
+#define JOB_COST 1024 /* octets of a delivery beside its content */
+
+static size_t
+bucket_of(uint64_t qid, uint32_t index)
+{
+	uint64_t h = (qid ^ index * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
+
+	return (size_t)(h >> 40) % JOB_BUCKETS;
+}
+
+struct job *
+jobs_find(struct dispatch *d, uint64_t qid, uint32_t index, uint32_t attempt)
+{
+	struct job *j;
+
+	LIST_FOREACH(j, &d->jobs[bucket_of(qid, index)], bucket) {
+		if (j->qid == qid && j->index == index &&
+		    j->attempt == attempt) {
+			return j;
+		}
+	}
+	return NULL;
+}
+
+struct job *
+jobs_add(struct dispatch *d, uint64_t qid, uint32_t index, uint32_t attempt)
+{
+	struct job *j = xcalloc(1, sizeof(*j));
+
+	j->qid = qid;
+	j->index = index;
+	j->attempt = attempt;
+	j->state = JOB_QUEUED;
+	LIST_INSERT_HEAD(&d->jobs[bucket_of(qid, index)], j, bucket);
+	d->njobs++;
+	return j;
+}
+
+void
+jobs_queue(struct dispatch *d, struct job *j, struct parcel *p, struct user *u)
+{
+	j->parcel = p;
+	j->user = u;
+	TAILQ_INSERT_TAIL(&p->jobs, j, in_parcel);
+	TAILQ_INSERT_TAIL(&u->queue, j, in_user);
+	crew_wait(d, u);
+}
+
+static bool
+is_file(const struct parcel *p)
+{
+	return p->size > SPOOL_INLINE_MAX;
+}
+
+static uint64_t
+cost_of(const struct parcel *p)
+{
+	return JOB_COST + (is_file(p) ? 0 : p->size);
+}
+
+bool
+jobs_claim(struct dispatch *d, struct job *j, struct crewman *w)
+{
+	struct parcel *p = j->parcel;
+
+	if (w->njobs >= DISPATCH_WINDOW ||
+	    d->budget + cost_of(p) > DISPATCH_BUDGET ||
+	    (is_file(p) && (w->nfiles >= DISPATCH_WINDOW_FILES ||
+	    d->files >= DISPATCH_FILES))) {
+		return false;
+	}
+	TAILQ_REMOVE(&j->user->queue, j, in_user);
+	TAILQ_INSERT_TAIL(&w->jobs, j, in_user);
+	j->worker = w;
+	j->state = JOB_CLAIMED;
+	w->njobs++;
+	w->served++;
+	w->nfiles += is_file(p);
+	p->claimed++;
+	d->budget += cost_of(p);
+	d->files += is_file(p);
+	return true;
+}
+
+static void
+not_claimed(struct dispatch *d, struct job *j)
+{
+	(void)d;
+	if (--j->parcel->claimed == 0) {
+		fetch_release(j->parcel);
+	}
+}
+
+void
+jobs_sent(struct dispatch *d, struct job *j)
+{
+	j->state = JOB_SENT;
+	j->worker->nsent++;
+	d->nsent++;
+	not_claimed(d, j);
+}
+
+static void
+leave_worker(struct dispatch *d, struct job *j)
+{
+	struct crewman *w = j->worker;
+	struct parcel *p = j->parcel;
+
+	TAILQ_REMOVE(&w->jobs, j, in_user);
+	w->njobs--;
+	w->nfiles -= is_file(p);
+	d->budget -= cost_of(p);
+	d->files -= is_file(p);
+	if (j->state == JOB_SENT) {
+		slots_drop(&d->sent, j->tid);
+		w->nsent--;
+		d->nsent--;
+	} else {
+		not_claimed(d, j);
+	}
+	if (w->njobs == 0) {
+		w->idle_since = dispatch_now_ms();
+		TAILQ_REMOVE(&d->crew, w, crew);
+		TAILQ_INSERT_TAIL(&d->crew, w, crew);
+	}
+	j->worker = NULL;
+}
+
+static void
+forget_texts(struct job *j)
+{
+	free(j->address);
+	free(j->original);
+	free(j->extension);
+	j->address = j->original = j->extension = NULL;
+}
+
+void
+jobs_finish(struct dispatch *d, struct job *j, const struct outcome *o)
+{
+	struct parcel *p = j->parcel;
+	struct user *u = j->user;
+
+	if (j->worker != NULL) {
+		leave_worker(d, j);
+	} else if (u != NULL) {
+		TAILQ_REMOVE(&u->queue, j, in_user);
+	}
+	j->state = JOB_DONE;
+	j->outcome = *o;
+	j->parcel = NULL;
+	j->user = NULL;
+	forget_texts(j);
+	if (p != NULL) {
+		TAILQ_REMOVE(&p->jobs, j, in_parcel);
+		if (TAILQ_EMPTY(&p->jobs)) {
+			fetch_parcel_free(d, p);
+		}
+	}
+	if (u != NULL) {
+		crew_user_release(d, u);
+	}
+	dispatch_result(d, j);
+	dispatch_arm(d);
+}
+
+void
+jobs_drop(struct dispatch *d, struct job *j)
+{
+	LIST_REMOVE(j, bucket);
+	d->njobs--;
+	forget_texts(j);
+	free(j);
+}
+
+void
+jobs_free_all(struct dispatch *d)
+{
+	struct parcel *p;
+	struct job *j;
+	size_t i;
+
+	for (i = 0; i < JOB_BUCKETS; i++) {
+		while ((j = LIST_FIRST(&d->jobs[i])) != NULL) {
+			p = j->parcel;
+			if (p != NULL) {
+				TAILQ_REMOVE(&p->jobs, j, in_parcel);
+				if (TAILQ_EMPTY(&p->jobs)) {
+					fetch_parcel_free(d, p);
+				}
+			}
+			jobs_drop(d, j);
+		}
+	}
+}

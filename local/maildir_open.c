@@ -1,0 +1,333 @@
+/* The directories of a Maildir, and what is in them from before. */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/xmalloc.h"
+#include "local/maildir_open.h"
+#include "local/mailtext.h"
+
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK)
+
+static void
+close_one(int *fd)
+{
+	if (*fd != -1) {
+		(void)close(*fd);
+		*fd = -1;
+	}
+}
+
+void
+maildir_forget(struct maildir *m)
+{
+	m->seen.known = false;
+	m->seen.n = 0;
+}
+
+void
+maildir_close(struct maildir *m)
+{
+	close_one(&m->base);
+	close_one(&m->tmp);
+	close_one(&m->new);
+	close_one(&m->cur);
+	maildir_forget(m);
+}
+
+/* Open the directory `name', made if it is missing; -1 with errno. */
+static int
+open_or_make(int parent, const char *name, int flags)
+{
+	int fd = io_openat("local.maildir.opendir", parent, name,
+	    DIR_FLAGS | flags, 0);
+
+	if (fd != -1 || errno != ENOENT) {
+		return fd;
+	}
+	if (io_mkdirat("local.maildir.mkdir", parent, name, 0700) == -1 &&
+	    errno != EEXIST) {
+		return -1;
+	}
+	if (io_fsync("local.maildir.mkdir.fsync", parent) == -1) {
+		return -1;
+	}
+	return io_openat("local.maildir.opendir", parent, name,
+	    DIR_FLAGS | flags, 0);
+}
+
+/* The same, and it must be the user's own. On -1 `o' has the reason. */
+static int
+open_own(struct maildir *m, int parent, const char *name, int flags,
+    struct outcome *o)
+{
+	char what[512];
+	struct stat st;
+	int fd = open_or_make(parent, name, flags);
+	int n = snprintf(what, sizeof(what), "%s%s", m->mailbox,
+	    parent == m->base ? name : "");
+
+	if (n < 0 || (size_t)n >= sizeof(what)) {
+		what[0] = '\0';
+	}
+	if (fd == -1 || fstat(fd, &st) == -1) {
+		outcome_errno(o, what, errno);
+		close_one(&fd);
+	} else if (st.st_uid != geteuid()) {
+		outcome_set(o, FATE_DEFERRED, "4.2.0",
+		    "%s: belongs to uid %u, not to the user", what,
+		    (unsigned)st.st_uid);
+		close_one(&fd);
+	}
+	return fd;
+}
+
+/* Walk down m->mailbox from the home, making what is missing. */
+static int
+open_base(struct maildir *m, struct outcome *o)
+{
+	struct slice rest = slice_of(m->mailbox), word;
+	int dir = m->home, next;
+	char *name;
+
+	while (slice_word(&rest, "/", &word)) {
+		name = xslicedup(word);
+		next = open_own(m, dir, name, 0, o);
+		free(name);
+		if (dir != m->home) {
+			(void)close(dir);
+		}
+		if (next == -1) {
+			return -1;
+		}
+		dir = next;
+	}
+	return dir;
+}
+
+/* Is what we have open still what stands there by name? */
+static bool
+still_there(const struct maildir *m, const char *sub, int fd)
+{
+	struct stat have, there;
+	char path[512];
+	int n = snprintf(path, sizeof(path), "%s%s", m->mailbox, sub);
+
+	return n > 0 && (size_t)n < sizeof(path) && fstat(fd, &have) == 0 &&
+	    fstatat(m->home, path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    have.st_ino == there.st_ino && have.st_dev == there.st_dev;
+}
+
+bool
+maildir_open(struct maildir *m, struct outcome *o)
+{
+	if (m->base != -1 && (m->checked ||
+	    (still_there(m, "tmp", m->tmp) && still_there(m, "new", m->new) &&
+	    still_there(m, "cur", m->cur)))) {
+		m->checked = true;
+		return true;
+	}
+	maildir_close(m);
+	m->base = open_base(m, o);
+	if (m->base != -1) {
+		m->tmp = open_own(m, m->base, "tmp", O_NOFOLLOW, o);
+	}
+	if (m->tmp != -1) {
+		m->new = open_own(m, m->base, "new", O_NOFOLLOW, o);
+	}
+	if (m->new != -1) {
+		m->cur = open_own(m, m->base, "cur", O_NOFOLLOW, o);
+	}
+	if (m->cur == -1) {
+		maildir_close(m);
+		return false;
+	}
+	m->checked = true;
+	return true;
+}
+
+/* -- what is there from before ------------------------------------------------ */
+
+typedef bool entry_fn(struct maildir *m, struct slice file, void *arg);
+
+/* Call `each' for every name in the directory until it returns false. */
+static int
+for_each(struct maildir *m, int dir, entry_fn *each, void *arg)
+{
+	int fd = io_openat("local.maildir.scan", dir, ".", DIR_FLAGS, 0);
+	DIR *d = fd != -1 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+	int error;
+
+	if (d == NULL) {
+		close_one(&fd);
+		return -1;
+	}
+	do {
+		errno = 0;
+		e = readdir(d);
+	} while (e != NULL && each(m, slice_of(e->d_name), arg));
+	error = e == NULL ? errno : 0;
+	(void)closedir(d);
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+/* FNV-1a. A hash that fits is only a hint: the directory is asked. */
+static uint64_t
+hash(struct slice s)
+{
+	uint64_t h = 14695981039346656037u;
+	size_t i;
+
+	for (i = 0; i < s.n; i++) {
+		h = (h ^ (unsigned char)s.p[i]) * 1099511628211u;
+	}
+	return h;
+}
+
+static bool
+note(struct maildir *m, struct slice file, void *arg)
+{
+	struct slice unique = mailtext_unique_of(file);
+
+	(void)arg;
+	if (unique.n == 0) {
+		return true;
+	}
+	if (m->seen.n == m->seen.cap) {
+		m->seen.cap = m->seen.cap == 0 ? 256 : m->seen.cap * 2;
+		m->seen.at = xreallocarray(m->seen.at, m->seen.cap,
+		    sizeof(*m->seen.at));
+	}
+	m->seen.at[m->seen.n++] = hash(unique);
+	return true;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/*
+ * NAME.PID in tmp/ of another process than this one: no live delivery stands
+ * behind it. Should a worker be writing it after all (one that was given up),
+ * its rename fails, and its delivery is deferred.
+ */
+static bool
+is_leftover(struct slice file, struct slice name)
+{
+	uint64_t pid;
+
+	return file.n > name.n && memcmp(file.p, name.p, name.n) == 0 &&
+	    file.p[name.n] == '.' &&
+	    slice_number(slice_make(file.p + name.n + 1, file.n - name.n - 1),
+	    INT32_MAX, &pid) && (pid_t)pid != getpid();
+}
+
+static bool
+sweep(struct maildir *m, struct slice file, void *arg)
+{
+	struct slice unique = mailtext_unique_of(file);
+	struct strbuf ours;
+	char *name;
+
+	(void)arg;
+	if (unique.n == 0) {
+		return true;
+	}
+	strbuf_init(&ours, 0);
+	mailtext_name(&ours, unique, m->host);
+	if (is_leftover(file, strbuf_slice(&ours))) {
+		name = xslicedup(file);
+		(void)io_unlinkat("local.maildir.sweep", m->tmp, name, 0);
+		free(name);
+	}
+	strbuf_clear(&ours);
+	return true;
+}
+
+/* Read all three directories, once. */
+static int
+learn(struct maildir *m)
+{
+	m->seen.n = 0;
+	if (for_each(m, m->tmp, sweep, NULL) == -1 ||
+	    for_each(m, m->new, note, NULL) == -1 ||
+	    for_each(m, m->cur, note, NULL) == -1) {
+		return -1;
+	}
+	if (m->seen.n > 0) {
+		qsort(m->seen.at, m->seen.n, sizeof(*m->seen.at), compare);
+	}
+	m->seen.known = true;
+	return 0;
+}
+
+/* A message, not something else that has its name. */
+static bool
+is_file(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(st.st_mode);
+}
+
+struct wanted {
+	struct slice unique;
+	int dir;
+	bool found;
+};
+
+static bool
+is_wanted(struct maildir *m, struct slice file, void *arg)
+{
+	struct wanted *w = arg;
+
+	(void)m;
+	/* readdir's names end in NUL. */
+	w->found = file.n >= w->unique.n &&
+	    memcmp(file.p, w->unique.p, w->unique.n) == 0 &&
+	    is_file(w->dir, file.p);
+	return !w->found;
+}
+
+enum maildir_place
+maildir_find(struct maildir *m, struct slice unique, const char *name)
+{
+	struct wanted w = { unique, m->new, false };
+	uint64_t h = hash(unique);
+
+	/* Written by another worker since we looked: the plain question. */
+	if (is_file(m->new, name)) {
+		return MAILDIR_AT_NEW;
+	}
+	if (!m->seen.known && learn(m) == -1) {
+		return MAILDIR_AT_ERROR;
+	}
+	if (m->seen.n == 0 || bsearch(&h, m->seen.at, m->seen.n,
+	    sizeof(h), compare) == NULL) {
+		return MAILDIR_AT_NONE;
+	}
+	if (for_each(m, m->new, is_wanted, &w) == -1) {
+		return MAILDIR_AT_ERROR;
+	}
+	if (w.found) {
+		return MAILDIR_AT_NEW;
+	}
+	w.dir = m->cur;
+	if (for_each(m, m->cur, is_wanted, &w) == -1) {
+		return MAILDIR_AT_ERROR;
+	}
+	return w.found ? MAILDIR_AT_CUR : MAILDIR_AT_NONE;
+}
