@@ -175,8 +175,6 @@ make_base(struct child *c)
 void
 child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 {
-	struct ipc_sync in = { .fd = CHILD_MASTER_FD, .me = role,
-		.peer = IPC_MASTER };
 	struct ipc_msg m;
 	bool started = false;
 	int r;
@@ -186,7 +184,8 @@ child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN); /* Ctrl-C is master's to answer */
 	(void)signal(SIGHUP, SIG_IGN);
-	*c = (struct child){ .role = role };
+	*c = (struct child){ .role = role, .sync = { .fd = CHILD_MASTER_FD,
+	    .me = role, .peer = IPC_MASTER } };
 	if (fcntl(CHILD_MASTER_FD, F_GETFD) == -1) {
 		(void)fprintf(stderr, "%s: started by master only; "
 		    "use veredus start\n", ipc_role_name(role));
@@ -197,7 +196,7 @@ child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 	log_setup(NULL, true);
 	settings_init(&c->settings);
 	while (!started) {
-		r = ipc_sync_read(&in, &m, START_TIMEOUT_MS);
+		r = ipc_sync_read(&c->sync, &m, START_TIMEOUT_MS);
 		if (r <= 0) {
 			log_fatal(EX_PROTOCOL, "master went away before START");
 		}
@@ -207,9 +206,6 @@ child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 			    ipc_type_name(m.type));
 		}
 	}
-	/* What follows START stays in the socket: master waits for READY. */
-	in.fd = -1;
-	ipc_sync_clear(&in);
 	log_set_debug(c->settings.debug);
 	make_base(c);
 	log_on_pending(arm_log, c);
@@ -312,6 +308,7 @@ child_run(struct child *c, const struct child_ops *ops)
 		ops->channel(c, c->early[i].peer, c->early[i].index,
 		    c->early[i].fd);
 	}
+	ipc_chan_adopt(c->master, &c->sync);
 	ipc_begin(c->master, IPC_READY, 0);
 	ipc_put_str(c->master, c->walls);
 	ipc_end(c->master);

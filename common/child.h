@@ -62,6 +62,7 @@ struct child {
 	/* private: */
 	const struct child_ops *ops;
 	struct ipc_chan *master;
+	struct ipc_sync sync; /* what came with or behind START */
 	struct settings fresh; /* a reload on its way in */
 	struct {
 		enum ipc_role peer;

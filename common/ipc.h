@@ -330,5 +330,11 @@ int ipc_sync_read(struct ipc_sync *c, struct ipc_msg *m, int timeout_ms);
 /* Writes all of `b'; -1 with errno. */
 int ipc_sync_write(int fd, struct slice b);
 void ipc_sync_clear(struct ipc_sync *c); /* closes descriptors not taken, fd too */
+/*
+ * Go on without blocking: what `c' has read beyond the message handed out last
+ * becomes the first input of `ch', which was made on the same descriptor. *c is
+ * cleared; the descriptor stays open.
+ */
+void ipc_chan_adopt(struct ipc_chan *ch, struct ipc_sync *c);
 
 #endif

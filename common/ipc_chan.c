@@ -617,3 +617,18 @@ ipc_sync_clear(struct ipc_sync *c)
 	}
 	strbuf_clear(&c->in);
 }
+
+void
+ipc_chan_adopt(struct ipc_chan *ch, struct ipc_sync *c)
+{
+	strbuf_consume(&c->in, c->last);
+	(void)strbuf_add_slice(&ch->in, strbuf_slice(&c->in));
+	_Static_assert(NELEMS(c->fds) <= FDS_MAX, "all of them fit");
+	memcpy(ch->in_fds, c->fds, c->nfds * sizeof(c->fds[0]));
+	ch->nin_fds = c->nfds;
+	c->nfds = 0;
+	c->last = 0;
+	c->fd = -1;
+	ipc_sync_clear(c);
+	event_active(ch->again, 0, 0);
+}

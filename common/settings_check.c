@@ -217,6 +217,16 @@ check_listen(struct slice v)
 }
 
 static const char *
+check_interface(struct slice v)
+{
+	unsigned char addr[16];
+	unsigned bits;
+
+	return parse_address(v, true, addr, &bits) ? NULL :
+	    "is not an address: write 192.0.2.1 or 2001:db8::1";
+}
+
+static const char *
 check_dns_server(struct slice v)
 {
 	return is_endpoint(v, false) ? NULL : "is not address:port: write "
@@ -404,6 +414,7 @@ static const struct {
 	{ "empty_directory", check_path },
 	{ "inet_protocols", check_protocol },
 	{ "dns_servers", check_dns_server },
+	{ "inet_interfaces", check_interface },
 	{ "listen", check_listen },
 	{ "log", check_log },
 	{ "default_privs", check_unprivileged },

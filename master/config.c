@@ -1,0 +1,168 @@
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/instance.h"
+#include "common/listen.h"
+#include "common/xmalloc.h"
+#include "master/master.h"
+
+static size_t
+index_of(const char *name)
+{
+	return (size_t)(settings_find(slice_of(name)) - settings_table);
+}
+
+/* An empty inet_interfaces: where we are reached. */
+static void
+derive_interfaces(struct settings *s, struct settings_source *src,
+    const struct listen_at *at, size_t n)
+{
+	size_t i = index_of("inet_interfaces");
+	struct strbuf value, why;
+
+	if (s->inet_interfaces.n > 0) {
+		return;
+	}
+	strbuf_init(&value, 0);
+	strbuf_init(&why, 0);
+	listen_own_addresses(at, n, &value);
+	if (value.n > 0 && settings_set(s, &settings_table[i],
+	    strbuf_slice(&value), &why)) {
+		free(src->value[i]);
+		src->value[i] = strbuf_take(&value);
+	}
+	strbuf_clear(&value);
+	strbuf_clear(&why);
+}
+
+/* Put "FILE: " in front of each line. */
+static void
+add_lines(const char *conf, struct slice lines, struct strbuf *errors)
+{
+	struct slice line;
+
+	while (slice_word(&lines, "\n", &line)) {
+		(void)strbuf_printf(errors, "%s: %.*s\n", conf, SLF(line));
+	}
+}
+
+bool
+config_load(const char *conf, bool as_root, struct settings *s,
+    struct settings_source *src, struct strbuf *errors)
+{
+	struct listen_at at[LISTEN_MAX];
+	struct strbuf why;
+	size_t n = 0;
+	bool ok;
+
+	if (!settings_load(conf, slice_make(NULL, 0), s, src, errors)) {
+		return false;
+	}
+	strbuf_init(&why, 0);
+	ok = listen_plan(s, listen_host_has_ipv6(), at, &n, &why);
+	if (as_root && !instance_accounts(s, &why)) {
+		ok = false;
+	}
+	if (ok) {
+		derive_interfaces(s, src, at, n);
+	} else {
+		add_lines(conf, strbuf_slice(&why), errors);
+		settings_clear(s);
+		settings_source_clear(src);
+	}
+	strbuf_clear(&why);
+	return ok;
+}
+
+bool
+config_same_base(const char *conf, const struct settings_source *now,
+    const struct settings_source *fresh, struct strbuf *errors)
+{
+	static const char *const base[] = { "queue_directory",
+		"runtime_directory", "daemon_directory", "empty_directory",
+		"local_users", "root_user", "admin_group", "log_user",
+		"users_user", "queue_user", "qmgr_user", "local_user",
+		"smtpd_user", "wall_probe" };
+	bool same = true;
+	size_t i, at;
+
+	for (i = 0; i < NELEMS(base); i++) {
+		at = index_of(base[i]);
+		if (strcmp(now->value[at], fresh->value[at]) != 0) {
+			(void)strbuf_printf(errors, "%s:%d: %s changes from "
+			    "\"%s\" to \"%s\": that needs veredus stop and "
+			    "veredus start\n", conf, fresh->line[at], base[i],
+			    now->value[at], fresh->value[at]);
+			same = false;
+		}
+	}
+	return same;
+}
+
+/* -- where the maps are ------------------------------------------------------ */
+
+/* The directory of a member "type:/path/file"; n is 0 when it has none. */
+static struct slice
+map_directory(const char *member)
+{
+	struct slice s = slice_of(member);
+	size_t colon = slice_find(s, ':'), end;
+
+	if (colon + 1 >= s.n || s.p[colon + 1] != '/') {
+		return SL("");
+	}
+	end = s.n;
+	while (s.p[end - 1] != '/') {
+		end--;
+	}
+	return slice_make(s.p + colon + 1, end - colon - 1);
+}
+
+static const struct strlist *
+map_list(const struct settings *s, size_t row)
+{
+	const struct set_row *r = &settings_table[row];
+
+	if (r->type != SET_LIST || (r->flags & P_CLEANUP) == 0) {
+		return NULL;
+	}
+	return (const void *)((const char *)s + r->offset);
+}
+
+static bool
+knows_directory(const struct settings *s, struct slice dir)
+{
+	const struct strlist *l;
+	size_t row, i;
+
+	for (row = 0; row < settings_count; row++) {
+		l = map_list(s, row);
+		for (i = 0; l != NULL && i < l->n; i++) {
+			if (slice_eq(map_directory(l->at[i]), dir)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+bool
+config_moves_maps(const struct settings *now, const struct settings *fresh)
+{
+	const struct strlist *l;
+	struct slice dir;
+	size_t row, i;
+
+	for (row = 0; row < settings_count; row++) {
+		l = map_list(fresh, row);
+		for (i = 0; l != NULL && i < l->n; i++) {
+			dir = map_directory(l->at[i]);
+			if (dir.n > 0 && !knows_directory(now, dir)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}

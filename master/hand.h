@@ -1,0 +1,15 @@
+/*
+ * hand - what a program is given by master: settings, directories, listeners,
+ * the key, channels to its peers.
+ */
+#ifndef MASTER_HAND_H
+#define MASTER_HAND_H
+
+#include "master/proc.h"
+
+/* All of it, and START; also fresh channels to all peers that live. */
+void hand_down(struct proc *p);
+/* The rows of the settings that name it, and SETTINGS_END. */
+void hand_settings(struct proc *p);
+
+#endif

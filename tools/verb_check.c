@@ -1,0 +1,325 @@
+/* veredus check: what is wrong, and what comes of it. Changes nothing. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/instance.h"
+#include "common/listen.h"
+#include "common/sandbox.h"
+#include "tools/ctl_client.h"
+#include "tools/verbs.h"
+
+struct check {
+	const struct tool *t;
+	bool verbose, running;
+	unsigned errors, warnings;
+};
+
+enum grade { GOOD, WARNING, ERROR };
+
+static void __attribute__((format(printf, 3, 4)))
+tell(struct check *c, enum grade g, const char *fmt, ...)
+{
+	static const char *const words[] = { "ok", "warning", "error" };
+	struct strbuf line;
+	va_list ap;
+
+	c->errors += g == ERROR ? 1 : 0;
+	c->warnings += g == WARNING ? 1 : 0;
+	if (g == GOOD && !c->verbose) {
+		return;
+	}
+	strbuf_init(&line, 0);
+	va_start(ap, fmt);
+	(void)strbuf_vprintf(&line, fmt, ap);
+	va_end(ap);
+	(void)printf("%s: %s\n", words[g], line.p);
+	strbuf_clear(&line);
+}
+
+/* One finding for each line of `why', with what comes of it. */
+static void
+tell_lines(struct check *c, enum grade g, const struct strbuf *why,
+    const char *consequence)
+{
+	struct slice rest = strbuf_slice(why), line;
+
+	while (slice_word(&rest, "\n", &line)) {
+		tell(c, g, "%.*s%s%s", SLF(line),
+		    consequence[0] != '\0' ? ": " : "", consequence);
+	}
+}
+
+/* -- the file ---------------------------------------------------------------- */
+
+static void
+check_file(struct check *c)
+{
+	struct stat st;
+
+	if (stat(c->t->conf, &st) == -1) {
+		tell(c, ERROR, "%s: %s", c->t->conf, strerror(errno));
+		return;
+	}
+	if (geteuid() == 0 && (st.st_uid != 0 || (st.st_mode & 022) != 0)) {
+		tell(c, ERROR, "%s can be changed by others than root: they "
+		    "could make root run any program (daemon_directory)",
+		    c->t->conf);
+	} else {
+		tell(c, GOOD, "%s is readable, every setting is known",
+		    c->t->conf);
+	}
+}
+
+/* -- accounts ---------------------------------------------------------------- */
+
+static void
+check_shared(struct check *c)
+{
+	const struct settings *s = &c->t->settings;
+	const char *const users[] = { s->log_user, s->users_user,
+		s->queue_user, s->qmgr_user, s->local_user, s->smtpd_user };
+	unsigned uid[NELEMS(users)], gid;
+	size_t i, j;
+
+	for (i = 0; i < NELEMS(users); i++) {
+		if (sandbox_account(users[i], &uid[i], &gid) == -1) {
+			return; /* said already */
+		}
+		for (j = 0; j < i; j++) {
+			if (uid[i] == uid[j]) {
+				tell(c, WARNING, "%s and %s are one account: "
+				    "a program that is broken into could "
+				    "reach the other", users[j], users[i]);
+			}
+		}
+	}
+}
+
+static void
+check_accounts(struct check *c)
+{
+	struct strbuf why;
+
+	if (geteuid() != 0) {
+		tell(c, WARNING, "not run by root: every program has this one "
+		    "account, and only this account gets mail");
+		return;
+	}
+	strbuf_init(&why, 0);
+	if (instance_accounts(&c->t->settings, &why)) {
+		tell(c, GOOD, "there is an account for every program");
+		check_shared(c);
+	} else {
+		tell_lines(c, ERROR, &why, "it does not start");
+	}
+	strbuf_clear(&why);
+}
+
+/* -- directories and programs ------------------------------------------------ */
+
+static void
+check_directory(struct check *c, const struct instance_dir *d)
+{
+	struct strbuf why;
+
+	strbuf_init(&why, 0);
+	switch (instance_dir_judge(d, &why)) {
+	case INSTANCE_GOOD:
+		tell(c, GOOD, "%s (%s)", d->path, d->purpose);
+		break;
+	case INSTANCE_MISSING:
+		tell(c, GOOD, "%s (%s): not there yet, a start makes it",
+		    d->path, d->purpose);
+		break;
+	case INSTANCE_REPAIRED:
+		tell_lines(c, WARNING, &why, "the next start sets it right");
+		break;
+	case INSTANCE_WRONG:
+		tell_lines(c, ERROR, &why, "it does not start");
+		break;
+	}
+	strbuf_clear(&why);
+}
+
+static void
+check_directories(struct check *c)
+{
+	struct instance_dir dirs[INSTANCE_DIRS];
+	struct strbuf why;
+	size_t i;
+
+	strbuf_init(&why, 0);
+	if (instance_dirs(&c->t->settings, geteuid() == 0, dirs, &why)) {
+		for (i = 0; i < INSTANCE_DIRS; i++) {
+			check_directory(c, &dirs[i]);
+		}
+	} else {
+		tell_lines(c, ERROR, &why, "it does not start");
+	}
+	instance_dirs_clear(dirs);
+	strbuf_clear(&why);
+}
+
+static void
+check_programs(struct check *c)
+{
+	static const char *const names[] = { "master", "log", "users",
+		"cleanup", "forker", "local", "qmgr", "smtpd" };
+	struct strbuf path;
+	struct stat st;
+	size_t i;
+
+	strbuf_init(&path, 0);
+	for (i = 0; i < NELEMS(names); i++) {
+		strbuf_reset(&path);
+		(void)strbuf_printf(&path, "%s/%s",
+		    c->t->settings.daemon_directory, names[i]);
+		if (access(path.p, X_OK) == -1) {
+			tell(c, ERROR, "%s: %s: it does not start", path.p,
+			    strerror(errno));
+		} else if (geteuid() == 0 && stat(path.p, &st) == 0 &&
+		    (st.st_uid != 0 || (st.st_mode & 022) != 0)) {
+			tell(c, WARNING, "%s can be changed by others than "
+			    "root, who starts it", path.p);
+		} else {
+			tell(c, GOOD, "%s", path.p);
+		}
+	}
+	strbuf_clear(&path);
+}
+
+/* -- listeners --------------------------------------------------------------- */
+
+static bool
+is_running(const struct tool *t)
+{
+	static const char *const words[] = { "status" };
+	char *path = tool_socket_path(t, "admin/master");
+	struct ctl_client cl;
+	bool yes = ctl_client_ask(&cl, path, IPC_MASTER, words, 1) == 0;
+
+	if (yes) {
+		ctl_client_close(&cl);
+	}
+	free(path);
+	return yes;
+}
+
+static void
+check_one_listener(struct check *c, const struct listen_at *at)
+{
+	struct strbuf why;
+	int fd;
+
+	strbuf_init(&why, 0);
+	fd = listen_bind(at, &why);
+	if (fd == -1) {
+		tell(c, ERROR, "%s: it does not start", why.p);
+	} else {
+		tell(c, GOOD, "%s is free", at->name);
+		(void)close(fd);
+	}
+	strbuf_clear(&why);
+}
+
+static void
+check_listeners(struct check *c)
+{
+	const struct settings *s = &c->t->settings;
+	bool has_ipv6 = listen_host_has_ipv6();
+	struct listen_at at[LISTEN_MAX];
+	struct strbuf why;
+	size_t i, n;
+
+	strbuf_init(&why, 0);
+	if (!listen_plan(s, has_ipv6, at, &n, &why)) {
+		tell_lines(c, ERROR, &why, "it does not start");
+		n = 0;
+	} else if (n == 0) {
+		tell(c, WARNING, "listen is empty: no mail comes in by SMTP, "
+		    "only by sendmail");
+	}
+	for (i = 0; i < n && !c->running; i++) {
+		check_one_listener(c, &at[i]);
+	}
+	if (strlen(s->runtime_directory) + sizeof("/admin/cleanup") >
+	    sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+		tell(c, ERROR, "runtime_directory is too long for the name of "
+		    "a socket: it does not start");
+	}
+	strbuf_clear(&why);
+}
+
+/* -- policy ------------------------------------------------------------------ */
+
+static void
+check_networks(struct check *c)
+{
+	const struct strlist *l = &c->t->settings.mynetworks;
+	const char *slash;
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		slash = strchr(l->at[i], '/');
+		if (l->at[i][0] != '!' && slash != NULL &&
+		    strcmp(slash, "/0") == 0) {
+			tell(c, ERROR, "mynetworks has %s: anyone on the "
+			    "internet may send mail through this host",
+			    l->at[i]);
+		}
+	}
+}
+
+static void
+check_log(struct check *c)
+{
+	const char *log = c->t->settings.log;
+	struct stat st;
+
+	if (strcmp(log, "syslog") == 0 && stat("/dev/log", &st) == -1) {
+		tell(c, ERROR, "log = syslog, but there is no /dev/log: veredus "
+		    "start refuses, veredus start -f logs to stderr");
+	} else if (strcmp(log, "stderr") == 0) {
+		tell(c, WARNING, "log = stderr: only veredus start -f works");
+	} else {
+		tell(c, GOOD, "log = %s", log);
+	}
+}
+
+int
+verb_check(struct tool *t, int argc, char **argv)
+{
+	struct check c = { .t = t };
+	int o;
+
+	while ((o = getopt(argc, argv, "v")) != -1) {
+		if (o != 'v') {
+			return verb_usage(t, argv[0]);
+		}
+		c.verbose = true;
+	}
+	if (optind != argc) {
+		return verb_usage(t, argv[0]);
+	}
+	tool_need_settings(t);
+	c.running = is_running(t);
+	check_file(&c);
+	check_accounts(&c);
+	check_directories(&c);
+	check_programs(&c);
+	check_listeners(&c);
+	check_networks(&c);
+	check_log(&c);
+	(void)printf("%u errors, %u warnings%s\n", c.errors, c.warnings,
+	    c.running ? " (Veredus is running)" : "");
+	return c.errors > 0 ? EX_CONFIG : 0;
+}
