@@ -1,0 +1,211 @@
+/*
+ * sched - when is which recipient given to which delivery agent: the queue
+ * manager's decisions, without its sockets.
+ *
+ * A pure machine: events go in by the functions below, sched_next() gives out
+ * what is to be done, and the time is what sched_time() said last. No I/O, no
+ * globals, no randomness but the seed's. Not more than one FATES of a message
+ * and one TAKE are out at a time.
+ *
+ * A message is known by an entry of some 50 octets. While it is active (at
+ * most active_limit are) it has its due recipients in memory too, at most
+ * SCHED_RCPTS_WORK + a page of them; the others are read again, with a fresh
+ * route, when they are due.
+ *
+ * What always holds, whatever the events:
+ *  - a recipient is in at most one DELIVER whose result has not come;
+ *  - no destination has more DELIVERs out than its limit says (what an agent
+ *    has from an earlier life counts once its message was read);
+ *  - each recipient of a known message is in memory, or will be asked for, or
+ *    the message is on hold;
+ *  - nothing of a message on hold is given to an agent;
+ *  - a result is acknowledged only after cleanup has recorded it.
+ *
+ * A recipient that fails for good, or expires, is recorded as deferred with a
+ * 5.y.z code and is `stuck': it is not tried again by itself. When all that is
+ * left of a message is stuck, the message goes on hold with the first reason.
+ * release and flush try the stuck ones again.
+ */
+#ifndef QMGR_SCHED_H
+#define QMGR_SCHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/envelope.h"
+#include "common/ipc.h"
+#include "common/slice.h"
+
+#define SCHED_TAKE_MAX    256   /* messages of one TAKE */
+#define SCHED_RCPTS_WORK  256   /* recipients of a message in memory ... */
+#define SCHED_RCPTS_MAX   60000 /* ... and of all, before more are asked for */
+#define SCHED_GETS_MAX    64    /* pages asked for at a time */
+#define SCHED_BATCH_RCPTS 50    /* recipients of one DELIVER ... */
+#define SCHED_BATCH_SIZE  60000 /* ... and their octets, about */
+#define SCHED_AGENT_MAX   400   /* DELIVERs out to one agent */
+#define SCHED_CRASH_ALONE 2     /* deaths of the agent before it goes alone */
+#define SCHED_CRASH_HOLD  4     /* ... and before it goes on hold */
+#define SCHED_PAUSE_MS    1000  /* after an error of cleanup, a dead agent */
+
+enum sched_agent { SCHED_LOCAL, SCHED_AGENTS };
+
+struct sched_config {
+	uint64_t min_backoff, max_backoff, lifetime; /* seconds */
+	uint64_t active_limit;
+	uint64_t local_concurrency, default_concurrency;
+};
+
+struct sched;
+
+struct sched *sched_new(const struct sched_config *cfg, uint64_t seed);
+void sched_free(struct sched *s);
+/* A reload: holds for what comes. */
+void sched_configure(struct sched *s, const struct sched_config *cfg);
+/*
+ * The time of all events from now on: CLOCK_MONOTONIC in ms and CLOCK_REALTIME
+ * in us. A step of one against the other is noticed: after it a message does
+ * not expire before it was tried again.
+ */
+void sched_time(struct sched *s, uint64_t mono_ms, uint64_t real_us);
+
+/* -- what is to be done ----------------------------------------------------- */
+
+enum sched_kind {
+	SCHED_TAKE,    /* max */
+	SCHED_GET,     /* qid, from, route */
+	SCHED_FATES,   /* msg, items */
+	SCHED_MARK,    /* qid, what, reason, token */
+	SCHED_DELIVER, /* agent, msg, items */
+	SCHED_ACK,     /* agent, qid, index, attempt: RESULT_ACK */
+};
+
+struct sched_message {
+	uint64_t qid, arrived_us, size;
+	uint32_t flags;
+	const char *reverse_path;
+};
+
+struct sched_item {
+	struct rcpt_item rcpt;  /* DELIVER: as it is; FATES: the recipient */
+	struct fate_item fate;  /* FATES: what to record */
+	struct slice relay;     /* FATES: what the agent said */
+	bool stuck;             /* FATES: failed or expired: ends on hold */
+	bool again;             /* FATES: was sent before */
+};
+
+struct sched_action {
+	enum sched_kind kind;
+	enum sched_agent agent;
+	uint64_t qid;
+	uint32_t from, index, attempt;
+	bool route;
+	unsigned max;
+	enum ipc_mark what;
+	const char *reason;
+	uint64_t token; /* of who asked, 0: we ourselves */
+	struct sched_message msg;
+	const struct sched_item *items;
+	size_t nitems;
+};
+
+/* The next thing to do, or false. *a lives until the next call of anything. */
+bool sched_next(struct sched *s, struct sched_action *a);
+/* When to come again if nothing happens, in mono_ms; UINT64_MAX: never. */
+uint64_t sched_wake_ms(const struct sched *s);
+
+/* -- events: cleanup -------------------------------------------------------- */
+
+/* The channel is there / is lost: all that was out is asked again. */
+void sched_cleanup_up(struct sched *s);
+void sched_cleanup_down(struct sched *s);
+
+struct sched_entry_in {
+	uint64_t qid, arrived_us, size;
+	uint32_t flags;
+	bool hold;
+	uint32_t rcpts, rcpts_open, next_index;
+	struct slice reverse_path, page;
+};
+enum sched_entry {
+	SCHED_ENTRY_BAD,     /* the page makes no sense */
+	SCHED_ENTRY_ACTIVE,  /* it has become active just now */
+	SCHED_ENTRY_KEPT,    /* anything else */
+};
+/* ENTRY; `taken': of a TAKE, else the answer to the GET. */
+enum sched_entry sched_entry(struct sched *s, const struct sched_entry_in *e,
+    bool taken);
+void sched_taken(struct sched *s);
+/* GONE, or (temporary) no answer in time. */
+void sched_gone(struct sched *s, uint64_t qid, bool temporary);
+/* FATES_ACK, or (error) no answer in time. */
+void sched_fates_ack(struct sched *s, uint64_t qid, bool error, bool gone);
+/* MARKED; result as there, 2 also for no answer in time. */
+void sched_marked(struct sched *s, uint64_t qid, enum ipc_mark what,
+    uint64_t token, unsigned result);
+
+/* -- events: agents --------------------------------------------------------- */
+
+/* A delivery that the agent told of in its HELLO. */
+void sched_agent_running(struct sched *s, enum sched_agent a, uint64_t qid,
+    uint32_t index, uint32_t attempt);
+/* After the HELLO's end: it takes deliveries. */
+void sched_agent_up(struct sched *s, enum sched_agent a);
+void sched_agent_down(struct sched *s, enum sched_agent a);
+/* Its channel is full: no DELIVER for now. */
+void sched_agent_pause(struct sched *s, enum sched_agent a, bool pause);
+
+struct sched_result {
+	uint64_t qid;
+	uint32_t index, attempt;
+	enum fate fate; /* DELIVERED, DEFERRED or FAILED */
+	struct slice esc, reply, relay;
+};
+/* False: it makes no sense (an attempt that never was). */
+bool sched_result(struct sched *s, enum sched_agent a,
+    const struct sched_result *r);
+
+/* -- the administrator ------------------------------------------------------ */
+
+enum sched_state {
+	SCHED_S_UNKNOWN,
+	SCHED_S_ACTIVE,
+	SCHED_S_DEFERRED,
+	SCHED_S_HOLD,
+};
+struct sched_info {
+	enum sched_state state;
+	unsigned running;   /* recipients in an agent's hands */
+	uint64_t due_in_ms; /* DEFERRED; 0: as soon as there is room */
+};
+void sched_info(const struct sched *s, uint64_t qid, struct sched_info *out);
+/* The recipient is in memory: being delivered, or about to be. */
+bool sched_is_active(const struct sched *s, uint64_t qid, uint32_t index);
+
+/*
+ * Hold, release, delete or requeue. Takes effect at once in memory; the answer
+ * comes by MARK with `token' and its MARKED. For requeue the MARK waits until
+ * nothing of the message is in an agent's hands: a recipient is never both
+ * there and in the new message.
+ */
+void sched_mark(struct sched *s, uint64_t qid, enum ipc_mark what,
+    const char *reason, uint64_t token);
+/* Try all open recipients now. False: unknown, or on hold. */
+bool sched_flush(struct sched *s, uint64_t qid);
+/* The same for all that are deferred; returns how many. */
+uint64_t sched_flush_all(struct sched *s);
+
+struct sched_counts {
+	uint64_t active, deferred, hold; /* messages; sum: all that are known */
+	uint64_t rcpts, running;         /* in memory; in agents' hands */
+	uint64_t destinations;
+};
+void sched_counts(const struct sched *s, struct sched_counts *out);
+/* All known queue ids, rising; the caller frees. */
+uint64_t *sched_list(const struct sched *s, size_t *n);
+
+/* The time to the next attempt in seconds (exported for its test): the age of
+   the message between the bounds, +/- 10 %, never below the least. */
+uint64_t sched_backoff(const struct sched_config *cfg, uint64_t age,
+    uint64_t random);
+
+#endif

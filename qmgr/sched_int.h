@@ -1,0 +1,261 @@
+/*
+ * sched_int - what the files of the scheduler share: its structs, and the
+ * functions by which one part calls the other. Nobody else includes it.
+ *
+ *   sched.c        making, time, entries, sched_next, counts
+ *   sched_load.c   pages of recipients coming in, claims
+ *   sched_fate.c   results, recording them, the end of a message's activity
+ *   sched_dest.c   destinations, jobs and agents: who is given what, when
+ *   sched_admin.c  marks: hold, release, delete, requeue; flush
+ */
+#ifndef QMGR_SCHED_INT_H
+#define QMGR_SCHED_INT_H
+
+#include <sys/queue.h>
+
+#include "qmgr/heap.h"
+#include "qmgr/sched.h"
+
+#define NO_DUE      UINT64_MAX
+#define GONE_AGAIN  60000 /* ms until a message is read again that could not be */
+#define ALONE_MS    2000  /* the share of time of messages that go alone */
+#define MARKS_OUT   256   /* MARKs without their MARKED */
+#define CLAIM_HASH  1024
+
+/* All that is known of a message that is not active. */
+struct entry {
+	struct entry *next; /* in its bucket */
+	uint64_t qid;
+	uint64_t due_ms;    /* while in s->later */
+	struct work *work;  /* active */
+	uint32_t place;     /* in s->later */
+	uint8_t crashes;    /* deaths of an agent that had it in its hands */
+	bool hold;          /* is, or is about to be, on hold */
+	bool force;         /* when active next: try all that is open */
+	uint8_t marking;    /* deletes and requeues on their way: leave it */
+};
+
+enum rcpt_state {
+	RCPT_READY,   /* in a job that waits */
+	RCPT_RUNNING, /* in a job that an agent has */
+	RCPT_RECORD,  /* has a fate, which cleanup has not recorded yet */
+};
+
+struct rcpt {
+	TAILQ_ENTRY(rcpt) link;    /* work->rcpts */
+	TAILQ_ENTRY(rcpt) in_job;  /* job->rcpts, unless RECORD */
+	struct work *work;
+	struct job *job;           /* NULL when RECORD */
+	enum rcpt_state state;
+	uint32_t index, attempt;
+	uint32_t epoch;            /* of the clock when it was given out */
+	char *text;                /* owns the three: */
+	struct slice address, original, extension;
+	/* RECORD: */
+	enum fate fate;
+	bool stuck, sent, again;
+	bool ack;                  /* an agent awaits RESULT_ACK */
+	enum sched_agent agent;
+	uint64_t next_at;
+	char esc[ESC_MAX];
+	char *reply, *relay;
+};
+TAILQ_HEAD(rcpts, rcpt);
+
+/* The recipients of one message for one destination: a DELIVER to come. */
+struct job {
+	TAILQ_ENTRY(job) alone_link;
+	struct work *work;
+	struct dest *dest;
+	struct rcpts rcpts;
+	unsigned n;      /* in rcpts */
+	size_t size;     /* octets, about */
+	uint32_t place;  /* in dest->jobs */
+	bool running, alone;
+};
+TAILQ_HEAD(jobs, job);
+
+struct dest {
+	struct dest *next; /* in its bucket */
+	TAILQ_ENTRY(dest) ring;
+	char *transport, *next_hop;
+	enum sched_agent agent;
+	struct heap jobs;    /* waiting, by queue id */
+	struct job *newest;  /* of jobs: may take more of its message */
+	unsigned njobs;      /* all, also running and alone */
+	unsigned running;
+	bool in_ring;
+};
+
+enum page { PAGE_NONE, PAGE_WANTED, PAGE_ASKED };
+
+/* An active message. */
+struct work {
+	TAILQ_ENTRY(work) link;       /* s->works */
+	TAILQ_ENTRY(work) page_link;  /* s->pages, when PAGE_WANTED */
+	TAILQ_ENTRY(work) fates_link; /* s->fates or s->slow */
+	struct entry *entry;
+	uint64_t arrived_us, size;
+	uint32_t flags;
+	char *reverse_path;
+	struct rcpts rcpts;
+	unsigned ready, running, record, unsent;
+	enum page page;
+	uint32_t from;           /* of the page wanted or asked */
+	uint32_t next_index;     /* after what is loaded; 0: all is */
+	bool whole;              /* the pass over all pages is done */
+	bool route;              /* pages come with fresh routes */
+	bool force;              /* also what is not due, or stuck */
+	bool fates_out, fates_queued, slow;
+	uint64_t slow_ms;        /* when it may leave s->slow */
+	bool gone;               /* removed; only deliveries are still out */
+	bool ending;             /* delete or requeue: load no more */
+	bool again;              /* read it anew afterwards */
+	bool later;              /* ... but not at once: reading failed */
+	bool crashed, resulted;  /* in this activity */
+	bool fresh_claim;        /* a claim came after the pass began */
+	uint32_t waiting;        /* open recipients that are not due yet */
+	uint64_t next_at;        /* the earliest of them; seconds */
+	uint64_t defer_at;       /* shared by those deferred in this activity */
+	uint32_t stuck;
+	char *stuck_reason;
+};
+TAILQ_HEAD(works, work);
+
+/* What an agent has of an earlier life of ours. */
+struct claim {
+	struct claim *next;
+	uint64_t qid;
+	uint32_t index, attempt;
+	enum sched_agent agent;
+	bool is_result;
+	enum fate fate;
+	char *esc, *reply, *relay;
+};
+
+struct mark {
+	TAILQ_ENTRY(mark) link;
+	uint64_t qid, token, retry_ms;
+	enum ipc_mark what;
+	char *reason;
+};
+TAILQ_HEAD(marks, mark);
+
+struct ack {
+	TAILQ_ENTRY(ack) link;
+	uint64_t qid;
+	uint32_t index, attempt;
+	enum sched_agent agent;
+};
+TAILQ_HEAD(acks, ack);
+
+struct agent {
+	bool up, paused;
+	uint64_t ready_ms;     /* no DELIVER before */
+	unsigned inflight;     /* jobs */
+	struct jobs alone;     /* jobs of messages with crash marks */
+	bool alone_running;
+	uint64_t alone_ms;     /* until then it is their turn ... */
+	uint64_t common_ms;    /* ... and until then the others' */
+	TAILQ_HEAD(, dest) ring; /* destinations that may have one more */
+};
+
+struct sched {
+	struct sched_config cfg;
+	uint64_t mono_ms, real_us, random;
+	int64_t skew_us;       /* realtime minus monotonic */
+	uint32_t epoch;        /* counts steps of the clock */
+	bool timed;
+
+	struct entry **entries; /* buckets */
+	uint32_t nbuckets, nentries;
+	struct heap later;      /* not active, not on hold, by due_ms */
+	struct works works;
+	uint64_t nactive, nrcpts, nrunning;
+
+	struct dest **dests;
+	uint32_t ndest_buckets, ndests;
+	struct agent agents[SCHED_AGENTS];
+
+	bool cleanup_up, take_out;
+	unsigned gets_out;
+	struct works pages, fates, slow;
+	struct marks marks; /* to be sent; slow: in a while; wait: for the work */
+	struct marks marks_slow, marks_wait, marks_out;
+	unsigned nmarks_out;
+	struct acks acks;
+	struct claim *claims[CLAIM_HASH];
+
+	/* what the last action points to */
+	struct sched_item items[SCHED_TAKE_MAX];
+	struct mark *last_mark;
+	struct ack *last_ack;
+};
+
+/* sched.c */
+uint64_t sched_random(struct sched *s);
+uint64_t sched_now_s(const struct sched *s); /* realtime, rounded up */
+struct entry *sched_find(const struct sched *s, uint64_t qid);
+struct entry *sched_entry_new(struct sched *s, uint64_t qid);
+void sched_entry_free(struct sched *s, struct entry *e);
+/* Into s->later, or to another place there. */
+void sched_later(struct sched *s, struct entry *e, uint64_t due_ms);
+void sched_not_later(struct sched *s, struct entry *e);
+/* The mono_ms for a realtime of cleanup's; bounded, clocks may be wrong. */
+uint64_t sched_due_ms(const struct sched *s, uint64_t next_at);
+bool sched_is_due(const struct sched *s, uint64_t next_at);
+struct work *sched_work_new(struct sched *s, struct entry *e);
+/* Frees it with all that it has; the entry stays. */
+void sched_work_free(struct sched *s, struct work *w);
+void sched_ack(struct sched *s, enum sched_agent a, uint64_t qid,
+    uint32_t index, uint32_t attempt);
+
+/* sched_load.c */
+void sched_claim_result(struct sched *s, enum sched_agent a,
+    const struct sched_result *r);
+bool sched_has_claim(const struct sched *s, uint64_t qid);
+/* Nothing more is to be known of the message: acknowledge, forget. */
+void sched_claims_end(struct sched *s, uint64_t qid);
+void sched_claims_drop_running(struct sched *s, enum sched_agent a);
+void sched_claims_free(struct sched *s);
+struct rcpt *sched_rcpt_find(const struct work *w, uint32_t index);
+/* Takes it out of its job and its message. */
+void sched_rcpt_free(struct sched *s, struct rcpt *rc);
+void sched_stuck(struct work *w, struct slice esc, struct slice reply);
+void sched_waits(struct work *w, uint64_t next_at);
+
+/* sched_fate.c */
+/* Gives it a fate: to be recorded. */
+void sched_record(struct sched *s, struct rcpt *rc, enum fate fate,
+    struct slice esc, struct slice reply, struct slice relay);
+/* After any change of a message: does what follows. May free `w'. */
+void sched_work_check(struct sched *s, struct work *w);
+/* The message is removed. May free the entry and its work. */
+void sched_entry_gone(struct sched *s, struct entry *e);
+bool sched_build_fates(struct sched *s, struct sched_action *a);
+/* Takes back what no agent has: it is read again if need be. */
+void sched_withdraw(struct sched *s, struct work *w);
+
+/* sched_dest.c */
+/* A job for a recipient, READY, or RUNNING when an agent has it already. */
+void sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_agent a,
+    struct slice transport, struct slice next_hop, bool running);
+/* Takes a recipient out of its job; the job ends with its last. */
+void sched_leave_job(struct sched *s, struct rcpt *rc);
+void sched_run_anyway(struct sched *s, struct rcpt *rc);
+bool sched_build_deliver(struct sched *s, struct sched_action *a);
+uint64_t sched_agents_wake(const struct sched *s);
+void sched_dests_update(struct sched *s);
+/* The agent for a transport, or -1. */
+int sched_agent_of(struct slice transport);
+void sched_fill_item(struct sched_item *it, const struct rcpt *rc);
+
+/* sched_admin.c */
+void sched_mark_add(struct sched *s, uint64_t qid, enum ipc_mark what,
+    const char *reason, uint64_t token);
+/* The message is not active any more: what waited for that may go. */
+void sched_marks_ready(struct sched *s, uint64_t qid);
+bool sched_build_mark(struct sched *s, struct sched_action *a);
+void sched_marks_lost(struct sched *s);
+void sched_mark_free(struct mark *m);
+#endif

@@ -1,0 +1,522 @@
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmalloc.h"
+#include "qmgr/sched_int.h"
+
+/* -- claims: what an agent has of an earlier life of ours ------------------- */
+
+static struct claim **
+claim_bucket(struct sched *s, uint64_t qid)
+{
+	return &s->claims[(qid * 0x9e3779b97f4a7c15 >> 32) % CLAIM_HASH];
+}
+
+static void
+claim_free(struct claim *c)
+{
+	free(c->esc);
+	free(c->reply);
+	free(c->relay);
+	free(c);
+}
+
+/* Out of the table; the caller frees. */
+static struct claim *
+claim_take(struct sched *s, uint64_t qid, uint32_t index)
+{
+	struct claim **at = claim_bucket(s, qid), *c;
+
+	while ((c = *at) != NULL) {
+		if (c->qid == qid && c->index == index) {
+			*at = c->next;
+			return c;
+		}
+		at = &c->next;
+	}
+	return NULL;
+}
+
+bool
+sched_has_claim(const struct sched *s, uint64_t qid)
+{
+	const struct claim *c = s->claims[
+	    (qid * 0x9e3779b97f4a7c15 >> 32) % CLAIM_HASH];
+
+	while (c != NULL && c->qid != qid) {
+		c = c->next;
+	}
+	return c != NULL;
+}
+
+static struct claim *
+claim_add(struct sched *s, enum sched_agent a, uint64_t qid, uint32_t index,
+    uint32_t attempt)
+{
+	struct claim *c = claim_take(s, qid, index), **at;
+
+	if (c != NULL) {
+		claim_free(c);
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->agent = a;
+	c->qid = qid;
+	c->index = index;
+	c->attempt = attempt;
+	at = claim_bucket(s, qid);
+	c->next = *at;
+	*at = c;
+	return c;
+}
+
+void
+sched_claims_end(struct sched *s, uint64_t qid)
+{
+	struct claim **at = claim_bucket(s, qid), *c;
+
+	while ((c = *at) != NULL) {
+		if (c->qid != qid) {
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		if (c->is_result) {
+			sched_ack(s, c->agent, qid, c->index, c->attempt);
+		}
+		claim_free(c);
+	}
+}
+
+void
+sched_claims_drop_running(struct sched *s, enum sched_agent a)
+{
+	struct claim **at, *c;
+	size_t i;
+
+	for (i = 0; i < CLAIM_HASH; i++) {
+		at = &s->claims[i];
+		while ((c = *at) != NULL) {
+			if (c->agent == a && !c->is_result) {
+				*at = c->next;
+				claim_free(c);
+			} else {
+				at = &c->next;
+			}
+		}
+	}
+}
+
+void
+sched_claims_free(struct sched *s)
+{
+	struct claim *c;
+	size_t i;
+
+	for (i = 0; i < CLAIM_HASH; i++) {
+		while ((c = s->claims[i]) != NULL) {
+			s->claims[i] = c->next;
+			claim_free(c);
+		}
+	}
+}
+
+void
+sched_agent_running(struct sched *s, enum sched_agent a, uint64_t qid,
+    uint32_t index, uint32_t attempt)
+{
+	struct entry *e = sched_find(s, qid);
+	struct rcpt *rc;
+
+	if (e != NULL && e->work != NULL) {
+		rc = sched_rcpt_find(e->work, index);
+		if (rc != NULL) {
+			if (rc->state == RCPT_READY && rc->attempt == attempt) {
+				sched_run_anyway(s, rc);
+			}
+			return;
+		}
+		e->work->fresh_claim = true;
+	}
+	(void)claim_add(s, a, qid, index, attempt);
+}
+
+/* A result for a recipient that is not in memory: read it, then apply it. */
+void
+sched_claim_result(struct sched *s, enum sched_agent a,
+    const struct sched_result *r)
+{
+	struct claim *c = claim_add(s, a, r->qid, r->index, r->attempt);
+	struct entry *e = sched_find(s, r->qid);
+
+	c->is_result = true;
+	c->fate = r->fate;
+	c->esc = xslicedup(r->esc);
+	c->reply = xslicedup(r->reply);
+	c->relay = xslicedup(r->relay);
+	if (e == NULL) {
+		e = sched_entry_new(s, r->qid);
+	}
+	if (e->work != NULL) {
+		e->work->fresh_claim = e->work->again = true;
+	} else if (!e->marking) {
+		sched_later(s, e, s->mono_ms); /* on hold, too: only for this */
+	}
+}
+
+/* -- recipients ------------------------------------------------------------ */
+
+struct rcpt *
+sched_rcpt_find(const struct work *w, uint32_t index)
+{
+	struct rcpt *rc;
+
+	TAILQ_FOREACH(rc, &w->rcpts, link) {
+		if (rc->index == index) {
+			return rc;
+		}
+	}
+	return NULL;
+}
+
+static struct slice
+keep(char **at, struct slice from)
+{
+	struct slice copy = slice_make(*at, from.n);
+
+	if (from.n > 0) {
+		memcpy(*at, from.p, from.n);
+	}
+	*at += from.n;
+	return copy;
+}
+
+/* RECORD, until it is given a job. */
+static struct rcpt *
+rcpt_new(struct sched *s, struct work *w, const struct rcpt_item *in)
+{
+	struct rcpt *rc = xcalloc(1, sizeof(*rc));
+	char *at = rc->text = xmalloc(in->address.n + in->original.n +
+	    in->extension.n + 1);
+
+	rc->work = w;
+	rc->index = in->index;
+	rc->attempt = in->attempt;
+	rc->epoch = s->epoch;
+	rc->address = keep(&at, in->address);
+	rc->original = keep(&at, in->original);
+	rc->extension = keep(&at, in->extension);
+	rc->state = RCPT_RECORD;
+	w->record++;
+	s->nrcpts++;
+	TAILQ_INSERT_TAIL(&w->rcpts, rc, link);
+	return rc;
+}
+
+void
+sched_rcpt_free(struct sched *s, struct rcpt *rc)
+{
+	struct work *w = rc->work;
+
+	if (rc->state != RCPT_RECORD) {
+		sched_leave_job(s, rc);
+	}
+	if (!rc->sent && rc->fate != FATE_NONE) {
+		w->unsent--;
+	}
+	w->record--;
+	s->nrcpts--;
+	TAILQ_REMOVE(&w->rcpts, rc, link);
+	free(rc->text);
+	free(rc->reply);
+	free(rc->relay);
+	free(rc);
+}
+
+void
+sched_waits(struct work *w, uint64_t next_at)
+{
+	w->waiting++;
+	if (next_at < w->next_at) {
+		w->next_at = next_at;
+	}
+}
+
+void
+sched_stuck(struct work *w, struct slice esc, struct slice reply)
+{
+	struct strbuf text;
+
+	if (w->stuck++ > 0) {
+		return;
+	}
+	strbuf_init(&text, 0);
+	if (slice_eq(esc, SL("5.4.7"))) {
+		(void)strbuf_add_slice(&text, reply);
+	} else {
+		(void)strbuf_printf(&text, "failed: %.*s %.*s", SLF(esc),
+		    SLF(reply));
+	}
+	free(w->stuck_reason);
+	w->stuck_reason = strbuf_take(&text);
+}
+
+/* -- pages ----------------------------------------------------------------- */
+
+/* "5.1.1 no such user": an enhanced status code and a text. */
+static void
+refuse(struct sched *s, struct rcpt *rc, struct slice next_hop)
+{
+	struct slice esc, text = next_hop;
+
+	if (!slice_word(&text, " ", &esc) || esc.n >= ESC_MAX || esc.n < 5 ||
+	    (esc.p[0] != '4' && esc.p[0] != '5') || esc.p[1] != '.') {
+		sched_record(s, rc, FATE_DEFERRED, SL("4.3.5"),
+		    SL("the transport \"error\" has no text \"5.y.z reason\""),
+		    SL("none"));
+		return;
+	}
+	sched_record(s, rc, esc.p[0] == '5' ? FATE_FAILED : FATE_DEFERRED, esc,
+	    slice_trim(text), SL("none"));
+}
+
+static void
+refuse_transport(struct sched *s, struct rcpt *rc, struct slice transport)
+{
+	struct strbuf text;
+
+	strbuf_init(&text, 0);
+	(void)strbuf_printf(&text, "the transport \"%.*s\" is not known here",
+	    (int)(transport.n < 64 ? transport.n : 64), transport.p);
+	sched_record(s, rc, FATE_DEFERRED, SL("4.3.5"), strbuf_slice(&text),
+	    SL("none"));
+	strbuf_clear(&text);
+}
+
+/* A recipient that is to be tried now. */
+static void
+load_due(struct sched *s, struct work *w, const struct rcpt_item *in)
+{
+	struct rcpt *rc;
+	int agent;
+
+	if (slice_eq(in->transport, SL("hold"))) {
+		sched_stuck(w, SL("5.4.7"), in->next_hop.n > 0 ? in->next_hop :
+		    SL("held by the transport map"));
+		return;
+	}
+	rc = rcpt_new(s, w, in);
+	agent = sched_agent_of(in->transport);
+	if (agent >= 0) {
+		sched_dispatch(s, rc, (enum sched_agent)agent, in->transport,
+		    in->next_hop, false);
+	} else if (slice_eq(in->transport, SL("error"))) {
+		refuse(s, rc, in->next_hop);
+	} else {
+		refuse_transport(s, rc, in->transport);
+	}
+}
+
+/* Returns true when the agent has it, or its result. */
+static bool
+load_claimed(struct sched *s, struct work *w, const struct rcpt_item *in)
+{
+	struct claim *c = claim_take(s, w->entry->qid, in->index);
+	struct rcpt *rc;
+
+	if (c == NULL) {
+		return false;
+	}
+	if (c->attempt != in->attempt) { /* of an attempt that is recorded */
+		if (c->is_result) {
+			sched_ack(s, c->agent, c->qid, c->index, c->attempt);
+		}
+		claim_free(c);
+		return false;
+	}
+	rc = rcpt_new(s, w, in);
+	if (c->is_result) {
+		rc->ack = true;
+		rc->agent = c->agent;
+		sched_record(s, rc, c->fate, slice_of(c->esc),
+		    slice_of(c->reply), slice_of(c->relay));
+	} else {
+		sched_dispatch(s, rc, c->agent, in->transport, in->next_hop,
+		    true);
+	}
+	claim_free(c);
+	return true;
+}
+
+static void
+load_item(struct sched *s, struct work *w, const struct rcpt_item *in)
+{
+	if (sched_rcpt_find(w, in->index) != NULL || load_claimed(s, w, in)) {
+		return;
+	}
+	if (w->entry->hold || w->ending) {
+		w->again = true;
+	} else if (!w->force && in->fate == FATE_DEFERRED && in->esc.n > 0 &&
+	    in->esc.p[0] == '5') {
+		sched_stuck(w, in->esc, in->reply);
+	} else if (!w->force && !sched_is_due(s, in->next_at)) {
+		sched_waits(w, in->next_at);
+	} else if (!w->route && in->attempt > 0) {
+		sched_waits(w, 0); /* at once, but with a fresh route */
+	} else {
+		load_due(s, w, in);
+	}
+}
+
+/* Every item can be read, and there is nothing behind. */
+static bool
+page_is_good(struct slice page)
+{
+	struct rcpt_item it;
+	bool bad = false;
+	unsigned n = 0;
+
+	while (rcpt_item_decode(&page, &it, &bad)) {
+		if (it.fate != FATE_NONE && it.fate != FATE_DEFERRED) {
+			return false;
+		}
+		n++;
+	}
+	return !bad && n <= ENVELOPE_PAGE_RCPTS;
+}
+
+static void
+load_page(struct sched *s, struct work *w, const struct sched_entry_in *in)
+{
+	struct slice page = in->page;
+	struct rcpt_item it;
+	bool bad;
+
+	free(w->reverse_path);
+	w->reverse_path = xslicedup(in->reverse_path);
+	w->arrived_us = in->arrived_us;
+	w->size = in->size;
+	w->flags = in->flags;
+	w->next_index = in->next_index;
+	while (rcpt_item_decode(&page, &it, &bad)) {
+		load_item(s, w, &it);
+	}
+	if (in->next_index == 0) {
+		w->whole = true;
+		if (!w->fresh_claim) {
+			sched_claims_end(s, w->entry->qid);
+		}
+	}
+}
+
+/* The earliest time at which anything of a first page is to be done; 0: now. */
+static uint64_t
+page_due(const struct sched *s, const struct sched_entry_in *in)
+{
+	struct slice page = in->page;
+	struct rcpt_item it;
+	uint64_t at = UINT64_MAX;
+	bool bad;
+
+	if (in->next_index != 0) {
+		return 0;
+	}
+	while (rcpt_item_decode(&page, &it, &bad)) {
+		if (sched_is_due(s, it.next_at)) {
+			return 0;
+		}
+		if (it.next_at < at) {
+			at = it.next_at;
+		}
+	}
+	return at == UINT64_MAX ? 0 : at;
+}
+
+/* A message of a TAKE. */
+static enum sched_entry
+take_entry(struct sched *s, const struct sched_entry_in *in)
+{
+	struct entry *e = sched_find(s, in->qid);
+	struct work *w;
+	bool active;
+
+	if (e != NULL) {
+		return SCHED_ENTRY_KEPT; /* cleanup began anew: known already */
+	}
+	e = sched_entry_new(s, in->qid);
+	e->hold = in->hold;
+	if (sched_has_claim(s, in->qid)) {
+		sched_later(s, e, s->mono_ms);
+	} else if (in->hold) {
+		return SCHED_ENTRY_KEPT;
+	} else if (page_due(s, in) != 0) {
+		sched_later(s, e, sched_due_ms(s, page_due(s, in)));
+	} else if (s->nactive >= s->cfg.active_limit ||
+	    s->nrcpts >= SCHED_RCPTS_MAX) {
+		/* Known by id only, before the retries that have come due. */
+		sched_later(s, e, s->mono_ms > s->cfg.min_backoff * 1000 ?
+		    s->mono_ms - s->cfg.min_backoff * 1000 : 0);
+	} else {
+		w = sched_work_new(s, e);
+		load_page(s, w, in);
+		active = !TAILQ_EMPTY(&w->rcpts);
+		sched_work_check(s, w);
+		return active ? SCHED_ENTRY_ACTIVE : SCHED_ENTRY_KEPT;
+	}
+	return SCHED_ENTRY_KEPT;
+}
+
+enum sched_entry
+sched_entry(struct sched *s, const struct sched_entry_in *in, bool taken)
+{
+	struct entry *e;
+	struct work *w;
+	bool active;
+
+	if (!page_is_good(in->page)) {
+		return SCHED_ENTRY_BAD;
+	}
+	if (taken) {
+		return take_entry(s, in);
+	}
+	e = sched_find(s, in->qid);
+	w = e != NULL ? e->work : NULL;
+	if (w == NULL || w->page != PAGE_ASKED) {
+		return SCHED_ENTRY_KEPT;
+	}
+	w->page = PAGE_NONE;
+	s->gets_out--;
+	e->hold = e->hold || in->hold;
+	load_page(s, w, in);
+	active = w->from == 0 && !TAILQ_EMPTY(&w->rcpts);
+	sched_work_check(s, w);
+	return active ? SCHED_ENTRY_ACTIVE : SCHED_ENTRY_KEPT;
+}
+
+void
+sched_taken(struct sched *s)
+{
+	s->take_out = false;
+}
+
+void
+sched_gone(struct sched *s, uint64_t qid, bool temporary)
+{
+	struct entry *e = sched_find(s, qid);
+	struct work *w = e != NULL ? e->work : NULL;
+
+	if (w == NULL || w->page != PAGE_ASKED) {
+		return;
+	}
+	w->page = PAGE_NONE;
+	s->gets_out--;
+	if (!temporary) {
+		sched_entry_gone(s, e);
+		return;
+	}
+	/* What was not read is tried later, with what waits. */
+	w->whole = true;
+	w->again = w->later = true;
+	sched_work_check(s, w);
+}

@@ -1,0 +1,651 @@
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmalloc.h"
+#include "tests/unit/sched_world.h"
+#include "tests/unit/unit.h"
+
+#define START_US 1700000000000000
+#define ITEMS    512
+
+/* A request on its way to cleanup, then its answer on its way back. */
+struct world_req {
+	struct world_req *next;
+	enum sched_kind kind;
+	uint64_t qid, token;
+	uint32_t from;
+	bool route;
+	unsigned max;
+	enum ipc_mark what;
+	char reason[64];
+	unsigned nfates;
+	struct {
+		uint32_t index, attempt;
+		enum fate fate;
+		uint64_t next_at;
+		char esc[ESC_MAX], reply[64];
+	} fates[32];
+	/* the answer */
+	bool error, gone, entry;
+	unsigned result;
+	struct sched_entry_in in;
+	char *page;
+};
+
+struct world_job {
+	struct world_job *next;
+	uint64_t qid;
+	uint32_t index, attempt;
+	unsigned life, batch, user;
+	bool done; /* RESULT sent, RESULT_ACK awaited */
+	enum fate fate;
+};
+
+static const struct sched_config plain = {
+	.min_backoff = 300, .max_backoff = 4000, .lifetime = 432000,
+	.active_limit = 40, .local_concurrency = 3, .default_concurrency = 2,
+};
+
+uint64_t
+world_random(struct world *w, uint64_t below)
+{
+	uint64_t z = w->random += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return (z ^ z >> 31) % below;
+}
+
+static void
+begin_life(struct world *w)
+{
+	w->life++;
+	w->s = sched_new(&w->cfg, w->life);
+	sched_time(w->s, w->mono_ms, w->real_us);
+	sched_cleanup_up(w->s);
+}
+
+void
+world_init(struct world *w, uint64_t seed)
+{
+	memset(w, 0, sizeof(*w));
+	w->random = seed;
+	w->cfg = plain;
+	w->mono_ms = 5000000;
+	w->real_us = START_US;
+	begin_life(w);
+	world_agent_starts(w);
+}
+
+static void
+free_reqs(struct world_req **list)
+{
+	struct world_req *r;
+
+	while ((r = *list) != NULL) {
+		*list = r->next;
+		free(r->page);
+		free(r);
+	}
+}
+
+void
+world_clear(struct world *w)
+{
+	struct world_job *j;
+
+	sched_free(w->s);
+	free_reqs(&w->reqs);
+	free_reqs(&w->answers);
+	while ((j = w->jobs) != NULL) {
+		w->jobs = j->next;
+		free(j);
+	}
+}
+
+static struct world_msg *
+find_msg(struct world *w, uint64_t qid)
+{
+	unsigned i;
+
+	for (i = 0; i < w->nmsgs; i++) {
+		if (w->msgs[i].qid == qid) {
+			return &w->msgs[i];
+		}
+	}
+	fail_msg("an unknown queue id");
+	return NULL;
+}
+
+static void
+append(struct world_req **list, struct world_req *r)
+{
+	r->next = NULL;
+	while (*list != NULL) {
+		list = &(*list)->next;
+	}
+	*list = r;
+}
+
+struct world_msg *
+world_arrive(struct world *w, unsigned n, const unsigned *users)
+{
+	struct world_msg *m;
+	unsigned i;
+
+	if (w->nmsgs == WORLD_MSGS) {
+		return NULL;
+	}
+	m = &w->msgs[w->nmsgs++];
+	m->arrived_us = w->real_us;
+	m->qid = w->real_us > w->last_qid ? w->real_us : w->last_qid + 1;
+	w->last_qid = m->qid;
+	m->nrcpts = n;
+	for (i = 0; i < n; i++) {
+		m->rcpts[i].user = users[i];
+	}
+	return m;
+}
+
+void
+world_advance(struct world *w, uint64_t ms)
+{
+	w->mono_ms += ms;
+	w->real_us += ms * 1000;
+	sched_time(w->s, w->mono_ms, w->real_us);
+}
+
+/* -- the agent -------------------------------------------------------------- */
+
+static struct world_job *
+find_job(struct world *w, uint64_t qid, uint32_t index)
+{
+	struct world_job *j = w->jobs;
+
+	while (j != NULL && (j->qid != qid || j->index != index)) {
+		j = j->next;
+	}
+	return j;
+}
+
+/* Batches of this life that are not finished, to one destination. */
+static unsigned
+batches(const struct world *w, unsigned user)
+{
+	const struct world_job *j, *k;
+	unsigned n = 0;
+
+	for (j = w->jobs; j != NULL; j = j->next) {
+		if (j->done || j->user != user || j->life != w->life) {
+			continue;
+		}
+		for (k = w->jobs; k != j; k = k->next) {
+			if (!k->done && k->batch == j->batch) {
+				break;
+			}
+		}
+		n += k == j;
+	}
+	return n;
+}
+
+static void
+given(struct world *w, const struct sched_action *a)
+{
+	struct world_msg *m = find_msg(w, a->qid);
+	struct world_rcpt *rc;
+	struct world_job *j;
+	unsigned user = 0;
+	size_t i;
+
+	w->delivers++;
+	w->batch++;
+	assert_true(w->agent_up);
+	assert_false(m->gone);
+	assert_false(m->hold);
+	assert_true(a->nitems > 0 && a->nitems <= SCHED_BATCH_RCPTS);
+	assert_true(a->msg.arrived_us == m->arrived_us);
+	for (i = 0; i < a->nitems; i++) {
+		assert_true(a->items[i].rcpt.index < m->nrcpts);
+		rc = &m->rcpts[a->items[i].rcpt.index];
+		if (i == 0) {
+			user = rc->user;
+			assert_true(batches(w, user) < w->cfg.local_concurrency);
+		}
+		assert_int_equal(rc->user, user); /* one destination */
+		assert_null(find_job(w, a->qid, a->items[i].rcpt.index));
+		assert_true(rc->delivered <= rc->lost);
+		assert_int_equal(a->items[i].rcpt.attempt, rc->attempt);
+		assert_true(m->forced || rc->next_at <= w->real_us / 1000000);
+		assert_true(m->forced || rc->esc[0] != '5');
+		j = xcalloc(1, sizeof(*j));
+		*j = (struct world_job){ w->jobs, a->qid,
+			a->items[i].rcpt.index, rc->attempt, w->life, w->batch,
+			user, false, FATE_NONE };
+		w->jobs = j;
+	}
+}
+
+static void
+send_result(struct world *w, const struct world_job *j)
+{
+	struct sched_result r = { j->qid, j->index, j->attempt, j->fate,
+		j->fate == FATE_DELIVERED ? SL("2.0.0") :
+		j->fate == FATE_FAILED ? SL("5.1.1") : SL("4.2.2"),
+		SL("said the agent"), SL("local") };
+
+	assert_true(sched_result(w->s, SCHED_LOCAL, &r));
+}
+
+unsigned
+world_running(const struct world *w)
+{
+	const struct world_job *j;
+	unsigned n = 0;
+
+	for (j = w->jobs; j != NULL; j = j->next) {
+		n += !j->done;
+	}
+	return n;
+}
+
+void
+world_finish(struct world *w, unsigned n, enum fate fate)
+{
+	struct world_job *j = w->jobs;
+
+	while (j->done || n-- > 0) {
+		j = j->next;
+	}
+	j->done = true;
+	j->fate = fate;
+	if (fate == FATE_DELIVERED) {
+		find_msg(w, j->qid)->rcpts[j->index].delivered++;
+	}
+	send_result(w, j);
+}
+
+bool
+world_has(const struct world *w, const struct world_msg *m)
+{
+	const struct world_job *j = w->jobs;
+
+	while (j != NULL && (j->qid != m->qid || j->done)) {
+		j = j->next;
+	}
+	return j != NULL;
+}
+
+static void
+acked(struct world *w, const struct sched_action *a)
+{
+	struct world_job **at = &w->jobs, *j;
+	struct world_msg *m = find_msg(w, a->qid);
+
+	while ((j = *at) != NULL && (j->qid != a->qid || j->index != a->index ||
+	    j->attempt != a->attempt)) {
+		at = &j->next;
+	}
+	if (j == NULL) {
+		return; /* acknowledged twice: harmless */
+	}
+	assert_true(j->done);
+	/* The result is recorded, or nobody will ever ask for it. */
+	assert_true(m->gone || m->rcpts[a->index].attempt > a->attempt);
+	*at = j->next;
+	free(j);
+}
+
+void
+world_agent_dies(struct world *w)
+{
+	struct world_job *j;
+	struct world_msg *m;
+
+	while ((j = w->jobs) != NULL) {
+		w->jobs = j->next;
+		m = find_msg(w, j->qid);
+		/* Delivered, perhaps not recorded: it may come twice. */
+		m->rcpts[j->index].lost += j->done && j->fate == FATE_DELIVERED;
+		free(j);
+	}
+	w->agent_up = false;
+	sched_agent_down(w->s, SCHED_LOCAL);
+}
+
+void
+world_agent_starts(struct world *w)
+{
+	struct world_job *j;
+
+	w->agent_up = true;
+	for (j = w->jobs; j != NULL; j = j->next) {
+		sched_agent_running(w->s, SCHED_LOCAL, j->qid, j->index,
+		    j->attempt);
+	}
+	sched_agent_up(w->s, SCHED_LOCAL);
+	for (j = w->jobs; j != NULL; j = j->next) {
+		if (j->done) {
+			send_result(w, j);
+		}
+	}
+}
+
+/* -- cleanup ---------------------------------------------------------------- */
+
+static void
+send_request(struct world *w, const struct sched_action *a)
+{
+	struct world_req *r = xcalloc(1, sizeof(*r));
+	size_t i;
+	int n;
+
+	r->kind = a->kind;
+	r->qid = a->qid;
+	r->from = a->from;
+	r->route = a->route;
+	r->max = a->max;
+	r->what = a->what;
+	r->token = a->token;
+	n = snprintf(r->reason, sizeof(r->reason), "%.60s",
+	    a->reason != NULL ? a->reason : "");
+	assert_true(n >= 0);
+	if (a->kind == SCHED_FATES) {
+		assert_true(a->nitems > 0 && a->nitems <= NELEMS(r->fates));
+		r->nfates = (unsigned)a->nitems;
+		for (i = 0; i < a->nitems; i++) {
+			r->fates[i].index = a->items[i].fate.index;
+			r->fates[i].attempt = a->items[i].fate.attempt;
+			r->fates[i].fate = (enum fate)a->items[i].fate.fate;
+			r->fates[i].next_at = a->items[i].fate.next_at;
+			memcpy(r->fates[i].esc, a->items[i].fate.esc.p,
+			    a->items[i].fate.esc.n);
+			assert_true(a->items[i].fate.reply.n < 64);
+			memcpy(r->fates[i].reply, a->items[i].fate.reply.p,
+			    a->items[i].fate.reply.n);
+		}
+	}
+	append(&w->reqs, r);
+}
+
+static void
+make_entry(struct world *w, struct world_msg *m, struct world_req *r)
+{
+	static char next_hop[WORLD_USERS][2] = { "a", "b", "c", "d", "e" };
+	struct rcpt_item it;
+	struct strbuf page;
+	unsigned n = 0;
+	uint32_t i;
+
+	strbuf_init(&page, 0);
+	r->in = (struct sched_entry_in){ m->qid, m->arrived_us, 100, 0, m->hold,
+		m->nrcpts, 0, 0, SL("sender@example.org"), SL("") };
+	for (i = r->from; i < m->nrcpts; i++) {
+		if (m->rcpts[i].fate == FATE_DELIVERED) {
+			continue;
+		}
+		if (w->page > 0 && n == w->page) {
+			r->in.next_index = i;
+			break;
+		}
+		n++;
+		it = (struct rcpt_item){ i, m->rcpts[i].attempt,
+			(uint8_t)m->rcpts[i].fate, m->rcpts[i].next_at,
+			SL("x@example.net"), SL("y@example.net"), SL("local"),
+			slice_of(next_hop[m->rcpts[i].user]), SL(""),
+			slice_of(m->rcpts[i].esc),
+			slice_of(m->rcpts[i].reply) };
+		rcpt_item_encode(&it, &page);
+	}
+	r->entry = true;
+	r->in.page.n = page.n;
+	r->page = strbuf_take(&page);
+	r->in.page.p = r->page;
+}
+
+static void
+do_fates(struct world_msg *m, struct world_req *r, struct world *w)
+{
+	struct world_rcpt *rc;
+	bool open = false;
+	unsigned i;
+
+	w->fates++;
+	for (i = 0; i < r->nfates && !m->gone; i++) {
+		rc = &m->rcpts[r->fates[i].index];
+		if (r->fates[i].attempt <= rc->attempt) {
+			continue; /* sent again */
+		}
+		assert_int_equal(r->fates[i].attempt, rc->attempt + 1);
+		m->attempts++;
+		rc->attempt = r->fates[i].attempt;
+		rc->fate = r->fates[i].fate;
+		rc->next_at = r->fates[i].next_at;
+		memcpy(rc->esc, r->fates[i].esc, sizeof(rc->esc));
+		memcpy(rc->reply, r->fates[i].reply, sizeof(rc->reply));
+	}
+	for (i = 0; i < m->nrcpts; i++) {
+		open = open || m->rcpts[i].fate != FATE_DELIVERED;
+	}
+	r->gone = m->gone = m->gone || !open;
+}
+
+static void
+do_mark(struct world_msg *m, struct world_req *r, struct world *w)
+{
+	w->marks++;
+	r->result = m->gone;
+	if (m->gone) {
+		return;
+	}
+	switch (r->what) {
+	case IPC_MARK_HOLD:
+		m->hold = true;
+		m->forced = false;
+		memcpy(m->reason, r->reason, sizeof(m->reason));
+		break;
+	case IPC_MARK_RELEASE:
+		m->hold = false;
+		m->forced = true;
+		break;
+	case IPC_MARK_DELETE:
+	case IPC_MARK_REQUEUE:
+		m->gone = true;
+		break;
+	}
+}
+
+/* TAKE: answered when there is something; false: it waits. */
+static bool
+do_take(struct world *w, struct world_req *r)
+{
+	struct world_req *e;
+	unsigned i, n = 0;
+
+	for (i = 0; i < w->nmsgs && n < r->max && n < 7; i++) {
+		if (w->msgs[i].gone || w->msgs[i].handed) {
+			continue;
+		}
+		n++;
+		w->msgs[i].handed = true;
+		e = xcalloc(1, sizeof(*e));
+		e->kind = SCHED_TAKE;
+		make_entry(w, &w->msgs[i], e);
+		append(&w->answers, e);
+	}
+	w->take_waits = n == 0;
+	return n > 0;
+}
+
+static void
+work_on(struct world *w, struct world_req *r)
+{
+	struct world_msg *m;
+
+	if (r->kind != SCHED_TAKE) {
+		m = find_msg(w, r->qid);
+		r->error = world_random(w, 20) == 0;
+		if (r->kind == SCHED_MARK) {
+			if (r->error) {
+				r->result = 2;
+			} else {
+				do_mark(m, r, w);
+			}
+		} else if (r->kind == SCHED_FATES && !r->error) {
+			do_fates(m, r, w);
+		} else if (r->kind == SCHED_GET && !r->error) {
+			r->gone = m->gone;
+			if (!m->gone) {
+				make_entry(w, m, r);
+			}
+		}
+	}
+	append(&w->answers, r);
+}
+
+static void
+answer(struct world *w, struct world_req *r)
+{
+	if (r->entry) {
+		assert_int_not_equal(sched_entry(w->s, &r->in,
+		    r->kind == SCHED_TAKE), SCHED_ENTRY_BAD);
+	} else if (r->kind == SCHED_TAKE) {
+		sched_taken(w->s);
+	} else if (r->kind == SCHED_GET) {
+		sched_gone(w->s, r->qid, r->error);
+	} else if (r->kind == SCHED_FATES) {
+		sched_fates_ack(w->s, r->qid, r->error, r->gone);
+	} else if (r->kind == SCHED_MARK) {
+		sched_marked(w->s, r->qid, r->what, r->token, r->result);
+	}
+	free(r->page);
+	free(r);
+}
+
+bool
+world_cleanup_step(struct world *w)
+{
+	struct world_req *r, **at = &w->reqs;
+	bool turn = world_random(w, 2) == 0;
+
+	/* A TAKE waits without holding up the others. */
+	while ((r = *at) != NULL && (turn || w->answers == NULL)) {
+		if (r->kind != SCHED_TAKE || do_take(w, r)) {
+			*at = r->next;
+			work_on(w, r);
+			return true;
+		}
+		at = &r->next;
+	}
+	if ((r = w->answers) == NULL) {
+		return false;
+	}
+	w->answers = r->next;
+	answer(w, r);
+	return true;
+}
+
+static void
+forget_channel(struct world *w)
+{
+	unsigned i;
+
+	free_reqs(&w->reqs);
+	free_reqs(&w->answers);
+	for (i = 0; i < w->nmsgs; i++) {
+		w->msgs[i].handed = false;
+	}
+}
+
+void
+world_cleanup_dies(struct world *w)
+{
+	forget_channel(w);
+	sched_cleanup_down(w->s);
+	sched_cleanup_up(w->s);
+}
+
+void
+world_qmgr_dies(struct world *w)
+{
+	forget_channel(w);
+	sched_free(w->s);
+	begin_life(w);
+	if (w->agent_up) {
+		world_agent_starts(w);
+	}
+}
+
+/* -- running it -------------------------------------------------------------- */
+
+void
+world_pump(struct world *w)
+{
+	struct sched_action a;
+	unsigned n = 0;
+
+	while (sched_next(w->s, &a)) {
+		assert_true(n++ < 100000);
+		if (a.kind == SCHED_DELIVER) {
+			given(w, &a);
+		} else if (a.kind == SCHED_ACK) {
+			acked(w, &a);
+		} else {
+			send_request(w, &a);
+		}
+	}
+}
+
+void
+world_settle(struct world *w)
+{
+	unsigned dice;
+
+	for (;;) {
+		world_pump(w);
+		if (world_cleanup_step(w)) {
+			continue;
+		}
+		if (world_running(w) == 0) {
+			return;
+		}
+		dice = (unsigned)world_random(w, 100);
+		world_finish(w, (unsigned)world_random(w, world_running(w)),
+		    dice < w->bad ? FATE_FAILED :
+		    dice < w->bad + w->soft ? FATE_DEFERRED : FATE_DELIVERED);
+	}
+}
+
+unsigned
+world_queued(const struct world *w)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < w->nmsgs; i++) {
+		n += !w->msgs[i].gone && !w->msgs[i].hold;
+	}
+	return n;
+}
+
+bool
+world_drain(struct world *w)
+{
+	uint64_t wake;
+	int rounds;
+
+	for (rounds = 0; rounds < 20000; rounds++) {
+		world_settle(w);
+		if (world_queued(w) == 0 && w->answers == NULL) {
+			return true;
+		}
+		wake = sched_wake_ms(w->s);
+		if (wake == UINT64_MAX) {
+			return false; /* it waits for nothing: forgotten */
+		}
+		world_advance(w, wake > w->mono_ms ? wake - w->mono_ms : 1);
+	}
+	return false;
+}

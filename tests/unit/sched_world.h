@@ -1,0 +1,79 @@
+/*
+ * sched_world - a model of cleanup and of a delivery agent around a scheduler,
+ * on a clock that the test turns. It checks what sched.h promises at each
+ * step; a broken promise fails the test.
+ */
+#ifndef TESTS_UNIT_SCHED_WORLD_H
+#define TESTS_UNIT_SCHED_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "qmgr/sched.h"
+
+#define WORLD_MSGS  400
+#define WORLD_RCPTS 6
+#define WORLD_USERS 5
+
+struct world_rcpt {
+	uint32_t attempt;
+	enum fate fate;        /* as recorded */
+	uint64_t next_at;
+	char esc[ESC_MAX], reply[64];
+	unsigned user;
+	unsigned delivered;    /* times */
+	unsigned lost;         /* times that a delivery's record was lost */
+};
+
+struct world_msg {
+	uint64_t qid, arrived_us;
+	bool hold, gone, handed;
+	bool forced;           /* released or flushed: next_at does not count */
+	unsigned nrcpts, attempts;
+	struct world_rcpt rcpts[WORLD_RCPTS];
+	char reason[64];       /* of the hold */
+};
+
+struct world {
+	struct sched *s;
+	struct sched_config cfg;
+	uint64_t random, mono_ms, real_us, last_qid;
+	struct world_msg msgs[WORLD_MSGS];
+	unsigned nmsgs;
+	struct world_req *reqs, *answers; /* in order */
+	struct world_job *jobs;           /* the agent's recipients */
+	unsigned life, batch;
+	bool agent_up, take_waits;
+	unsigned page;                    /* recipients of a page; 0: all */
+	unsigned bad;                     /* of 100 attempts fail for good */
+	unsigned soft;                    /* ... are deferred */
+	unsigned fates, marks, delivers;  /* seen */
+};
+
+void world_init(struct world *w, uint64_t seed);
+void world_clear(struct world *w);
+uint64_t world_random(struct world *w, uint64_t below);
+/* A message arrives; `users' are the recipients' destinations. */
+struct world_msg *world_arrive(struct world *w, unsigned n,
+    const unsigned *users);
+void world_advance(struct world *w, uint64_t ms);
+/* Does all that the scheduler wants. */
+void world_pump(struct world *w);
+/* Cleanup works on one request, or its answer arrives; false: nothing to do. */
+bool world_cleanup_step(struct world *w);
+/* The agent ends its n-th running recipient with this fate. */
+void world_finish(struct world *w, unsigned n, enum fate fate);
+/* The agent has a recipient of it. */
+bool world_has(const struct world *w, const struct world_msg *m);
+unsigned world_running(const struct world *w);
+void world_agent_dies(struct world *w);
+void world_agent_starts(struct world *w);
+void world_cleanup_dies(struct world *w);
+void world_qmgr_dies(struct world *w);
+/* All answers and deliveries (as `bad' and `soft' say), no time passes. */
+void world_settle(struct world *w);
+/* Time too, until nothing is left but what is on hold; false: it never ends. */
+bool world_drain(struct world *w);
+unsigned world_queued(const struct world *w);
+
+#endif
