@@ -82,12 +82,6 @@ bool config_same_base(const char *conf, const struct settings_source *now,
 bool config_moves_maps(const struct settings *now,
     const struct settings *fresh);
 
-/*
- * Open what the settings name, as cleanup would: run in a child under cleanup's
- * account. On false `why' has lines.
- */
-bool policy_check(const struct settings *s, struct strbuf *why);
-
 /* -- lock -------------------------------------------------------------------- */
 
 /*

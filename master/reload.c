@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 
+#include "cleanup/check.h"
 #include "common/ctl.h"
 #include "common/log.h"
 #include "common/under.h"
@@ -205,21 +206,13 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-/* In the child, under cleanup's account. */
-static bool
-check_maps(void *arg, struct strbuf *why)
-{
-	struct reload *r = arg;
-
-	return policy_check(&r->settings, why);
-}
-
 static bool
 start_check(struct reload *r)
 {
 	const struct timeval tv = { CHECK_TIMEOUT_S, 0 };
 
-	r->fd = under_start(r->settings.queue_user, check_maps, r, &r->pid);
+	r->fd = under_start(r->settings.queue_user, cleanup_check,
+	    &r->settings, &r->pid);
 	if (r->fd == -1) {
 		(void)strbuf_printf(&r->errors, "cannot check the maps: %s\n",
 		    strerror(errno));

@@ -11,9 +11,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "cleanup/check.h"
 #include "common/instance.h"
 #include "common/listen.h"
 #include "common/sandbox.h"
+#include "common/under.h"
 #include "tools/ctl_client.h"
 #include "tools/verbs.h"
 
@@ -279,6 +281,21 @@ check_networks(struct check *c)
 	}
 }
 
+/* As cleanup sees them: in a child under its account. */
+static void
+check_maps(struct check *c, struct settings *s)
+{
+	struct strbuf why;
+
+	strbuf_init(&why, 0);
+	if (under_run(s->queue_user, cleanup_check, s, &why)) {
+		tell(c, GOOD, "%s can read every map", s->queue_user);
+	} else {
+		tell_lines(c, ERROR, &why, "cleanup does not start");
+	}
+	strbuf_clear(&why);
+}
+
 static void
 check_log(struct check *c)
 {
@@ -318,6 +335,7 @@ verb_check(struct tool *t, int argc, char **argv)
 	check_programs(&c);
 	check_listeners(&c);
 	check_networks(&c);
+	check_maps(&c, &t->settings);
 	check_log(&c);
 	(void)printf("%u errors, %u warnings%s\n", c.errors, c.warnings,
 	    c.running ? " (Veredus is running)" : "");

@@ -1,0 +1,15 @@
+/*
+ * check - would cleanup start with these settings? Opens every map, as cleanup
+ * does. For master's reload and `veredus check', which run it in a child under
+ * cleanup's account (common/under.h), never with their own rights.
+ */
+#ifndef CLEANUP_CHECK_H
+#define CLEANUP_CHECK_H
+
+#include "common/settings.h"
+#include "common/strbuf.h"
+
+/* `arg' is the settings (const struct settings *). False: lines in `why'. */
+bool cleanup_check(void *arg, struct strbuf *why);
+
+#endif
