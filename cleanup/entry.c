@@ -20,7 +20,8 @@ facts_of(const struct spool_info *info)
 	return (struct entry_facts){ .qid = e->qid, .arrived_us = e->arrived_us,
 		.size = info->size, .flags = e->flags, .rcpts = e->nrcpts,
 		.rcpts_open = info->rcpts_open, .hold = info->hold,
-		.reverse_path = slice_of(e->reverse_path) };
+		.reverse_path = slice_of(e->reverse_path),
+		.hold_reason = slice_of(info->hold_reason) };
 }
 
 /* The first open recipient at or after i, or nrcpts. */
@@ -73,6 +74,7 @@ send(struct ipc_chan *ch, uint32_t tid, const struct entry_facts *f,
 	ipc_put_u(ch, next_index);
 	ipc_put_s(ch, f->reverse_path);
 	ipc_put_s(ch, page);
+	ipc_put_s(ch, f->hold_reason);
 	ipc_end(ch);
 }
 
@@ -109,7 +111,7 @@ struct routed {
 struct entry_routes {
 	struct resolving *resolving;
 	struct entry_facts facts;
-	char *reverse_path;
+	char *reverse_path, *hold_reason;
 	uint32_t next_index;
 	struct routed *at;
 	unsigned n, missing;
@@ -225,6 +227,8 @@ entry_routes_ask(struct resolving *r, const struct spool_info *info,
 	er->facts = facts_of(info);
 	er->reverse_path = xslicedup(er->facts.reverse_path);
 	er->facts.reverse_path = slice_of(er->reverse_path);
+	er->hold_reason = xslicedup(er->facts.hold_reason);
+	er->facts.hold_reason = slice_of(er->hold_reason);
 	er->done = done;
 	er->arg = arg;
 	collect(er, info, from);
@@ -280,5 +284,6 @@ entry_routes_free(struct entry_routes *er)
 	}
 	free(er->at);
 	free(er->reverse_path);
+	free(er->hold_reason);
 	free(er);
 }

@@ -18,7 +18,7 @@ struct entry_facts {
 	uint64_t qid, arrived_us, size;
 	uint32_t flags, rcpts, rcpts_open;
 	bool hold;
-	struct slice reverse_path; /* borrowed */
+	struct slice reverse_path, hold_reason; /* borrowed */
 };
 
 /*

@@ -113,7 +113,7 @@ enum ipc_role {
 	    "one outstanding; answered when there is at least one")            \
 	M(401, ENTRY, CLEANUP, QMGR,                                           \
 	    "u:queue_id u:arrived_us u:size u:flags u:hold u:rcpts "           \
-	    "u:rcpts_open u:next_index s:reverse_path b:page",                 \
+	    "u:rcpts_open u:next_index s:reverse_path b:page s:hold_reason",   \
 	    "a message and a page of its open recipients (rcpt_item); "        \
 	    "next_index 0: the last page, else GET goes on there")             \
 	M(402, TAKEN, CLEANUP, QMGR, "u:count", "the end of a TAKE's answer")  \
