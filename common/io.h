@@ -6,11 +6,10 @@
  * the place in the program ("spool.accept.rename"). In builds with
  * --enable-hooks a plan can kill the process before, or fail, the N-th
  * operation, and can record all of them; in other builds the wrappers cost
- * nothing.
+ * nothing. All may be called from any thread.
  *
  * The plan comes by io_plan() (in-process tests) or from the environment
- * (whole programs): VEREDUS_IO_PLAN="kill:cleanup:N" or
- * "fail:cleanup:N:ENOSPC", read once at the start by io_plan_from_env().
+ * (whole programs), read once at the start by io_plan_from_env().
  */
 #ifndef COMMON_IO_H
 #define COMMON_IO_H
@@ -18,6 +17,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -29,6 +29,9 @@ int io_openat(const char *site, int dirfd, const char *name, int flags,
 int io_write(const char *site, int fd, const void *p, size_t n);
 /* Writes all of it at `offset': 0 or -1. */
 int io_pwrite(const char *site, int fd, const void *p, size_t n, off_t offset);
+/* The same from several places, one call when all goes well; changes `iov'. */
+int io_pwritev(const char *site, int fd, struct iovec *iov, size_t niov,
+    off_t offset);
 int io_fdatasync(const char *site, int fd);
 int io_fsync(const char *site, int fd); /* also for directories */
 int io_syncfs(const char *site, int fd);
@@ -39,10 +42,79 @@ int io_linkat(const char *site, int fromdir, const char *from, int todir,
 int io_unlinkat(const char *site, int dirfd, const char *name, int flags);
 int io_mkdirat(const char *site, int dirfd, const char *name, mode_t mode);
 int io_ftruncate(const char *site, int fd, off_t size);
-/* A failed close is told: NFS and quotas report there. */
+/* A failed close is told: NFS and quotas report there. It is never retried. */
 int io_close(const char *site, int fd);
 
 /* Tests mark what has been promised ("250 ID"); the recorder notes it. */
 void io_promise(const char *what);
+
+/* -- plans and records: of use only where io_build_has_hooks() --------------- */
+
+bool io_build_has_hooks(void);
+
+enum io_plan_kind {
+	IO_PLAN_NONE,
+	IO_PLAN_KILL,  /* SIGKILL before the n-th operation */
+	IO_PLAN_TORN,  /* half of the n-th operation's octets, then SIGKILL (a
+	                  write; else as KILL) */
+	IO_PLAN_FAIL,  /* the n-th operation fails with `error', undone; EINTR:
+	                  its first try only */
+	IO_PLAN_SHORT, /* the n-th operation, a write, is short: half of it, then
+	                  goes on (error 0), or fails with `error' */
+};
+
+struct io_plan {
+	enum io_plan_kind kind;
+	unsigned n; /* from 1, counted from io_plan() on */
+	int error;
+	bool stay;  /* FAIL: also each operation after the n-th */
+};
+
+/* Replaces the plan in force (NULL: none) and counts from zero again. */
+void io_plan(const struct io_plan *plan);
+/* Operations since io_plan() or the start. */
+unsigned io_count(void);
+/* The site of the operation that the plan hit; NULL: not reached (yet). */
+const char *io_plan_hit(void);
+/*
+ * VEREDUS_IO_PLAN holds "kill:PROGRAM:N", "torn:PROGRAM:N" or
+ * "fail:PROGRAM:N:ERRNO" (ENOSPC, EIO, EDQUOT, EMFILE, ENFILE, EINTR, EROFS);
+ * it is followed when PROGRAM is `program'. VEREDUS_IO_ONCE, when set, names a
+ * file that must not be there and is made: so a restarted program runs free.
+ */
+void io_plan_from_env(const char *program);
+
+enum io_op {
+	IO_OPEN, /* only those that may create are recorded */
+	IO_WRITE,
+	IO_TRUNCATE,
+	IO_SYNC_FILE,
+	IO_SYNC_DIR,
+	IO_SYNC_FS,
+	IO_RENAME,
+	IO_LINK,
+	IO_UNLINK,
+	IO_MKDIR,
+	IO_CLOSE,
+	IO_PROMISE,
+};
+
+/* A successful operation, as the power-cut test replays it. */
+struct io_record {
+	enum io_op op;
+	const char *site;
+	ino_t dir, dir2; /* inode of the directories of name and name2 */
+	char name[64], name2[64]; /* IO_PROMISE: what, in name */
+	ino_t file;      /* inode of the open (or made) file or directory */
+	off_t offset;    /* IO_WRITE; IO_TRUNCATE: the size */
+	char *data;      /* IO_WRITE */
+	size_t n;
+};
+
+/* Record all from here on. While recording, operations run one at a time. */
+void io_record_start(void);
+/* Stop, and take what was recorded; free with io_records_free(). */
+struct io_record *io_record_stop(size_t *n);
+void io_records_free(struct io_record *r, size_t n);
 
 #endif

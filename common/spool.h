@@ -2,10 +2,12 @@
  * spool - accepted mail on disk; cleanup is its one writer and reader.
  *
  * Asynchronous: each call returns at once, the answer comes by callback from
- * the event loop, in any order between messages, in order for one message. The
- * files are written on the pool's thread, in batches; a batch ends with one
- * fsync of each directory that it touched. (The journal comes later, behind
- * this same interface.)
+ * the event loop, never inside the call; in any order between messages, in
+ * order for one message. The files are written by the committer, a thread that
+ * takes all pending operations as one batch; a batch ends with one fsync of
+ * each directory that it touched. Large content is written, and files are read,
+ * on two other threads, so that neither waits behind a flush. (The journal
+ * comes later, behind this same interface.)
  *
  * A message is the file queue/H/ID: H is the last base-32 digit's low half
  * (16 directories), ID the queue id. Format, version 1, all numbers
@@ -15,11 +17,17 @@
  *              u32 envelope octets, u64 content octets, u32 content flags,
  *              u32 CRC-32C of the envelope, u32 CRC-32C of the content,
  *              zeros, u32 CRC-32C of the header so far
- *   then       the envelope (common/envelope.h), the content (CRLF lines as
- *              they go on the wire), and the state records
- *   a record   u32 octets of the body, u32 CRC-32C of the body, the body:
- *              u8 kind, then SPOOL_REC_FATE: a fate_item;
- *              SPOOL_REC_HOLD: u8 on, slice reason; SPOOL_REC_NOTE: u8 what
+ *   then       the content (CRLF lines as they go on the wire), the envelope
+ *              (common/envelope.h; after the content, since content may be
+ *              written before the envelope is complete), the state records
+ *   a record   u32 octets of the body, u32 CRC-32C of the queue id (u64) and
+ *              the body, the body: u8 kind, then
+ *                SPOOL_REC_FATE   a fate_item
+ *                SPOOL_REC_HOLD   u8 on, slice reason
+ *                SPOOL_REC_GROUP  in a child: u64 parent, u32 n, n times u64
+ *                                 queue id of a child of the group, slice the
+ *                                 parent's fates (records of the parent)
+ *              A whole record of another kind is of a later version: skipped.
  *
  * Envelope and content never change. A damaged or cut record ends the reading
  * of records: what it would have said is "not done". The next append first
@@ -31,17 +39,37 @@
  *   .ID                   being written, no 250 said   unlinked
  *   ID                    accepted                     scheduled
  *   ID, records           some recipients done         the open ones scheduled
- *   ID, all done          between last fate and unlink unlinked
- *   ID of a child, and    between child and parent's   the parent's recipient
- *   parent still open     fate of a group              counts as done, and is
- *                                                      recorded so
- *   ID.corrupt            header or envelope unreadable reported, never deleted
+ *   ID, all done          (only as the parent below)   unlinked when read
+ *   ID+PARENT             a child of a group whose     if the parent is gone or
+ *                         fates the parent's file may  has the fates: renamed
+ *                         not have yet                 to ID. Else, if all of
+ *                                                      the group's children
+ *                                                      exist: the fates are
+ *                                                      recorded, then renamed.
+ *                                                      Else: the group did not
+ *                                                      happen, unlinked
+ *   ID.corrupt            not readable                 counted, never deleted
+ *   any other name        not ours                     reported, left alone
  *
- * Order of operations, each durable before the next: accept: write .ID,
- * fdatasync, rename to ID, fsync directory, answer. state: append, fdatasync,
- * answer. done: unlink, fsync directory, answer. group: accept all children
- * (not announced), then append the parent's fates (or unlink it), then answer
- * and announce.
+ * So no file but a left child's and its parent's is opened at the start.
+ *
+ * Order of operations, each durable before the next:
+ *   accept  write .ID, fdatasync, rename to ID, fsync directory, answer
+ *   state   append, fdatasync, answer
+ *   done    unlink, fsync directory, answer (the last fate is not appended)
+ *   group   accept all children as ID+PARENT; append the parent's fates and
+ *           fdatasync, or unlink it and fsync the directory; rename the
+ *           children to ID (need not be durable); answer and announce.
+ *           From its children on a group has happened: when the parent's file
+ *           cannot be written then (a full disk), the names ID+PARENT stand for
+ *           its fates; no such child is removed before they are recorded.
+ *
+ * What fails: an error of any step gives the operation's callback its errno. A
+ * message that could not be made durable is removed again: it is not queued,
+ * with one exception: when the fsync of a directory fails after the rename, the
+ * removal may not be durable either, and the message may be there after a power
+ * cut, as a duplicate of what the client sends again. Nothing is ever answered
+ * 0 on the strength of an fsync that failed before.
  *
  * A content checksum that does not match is found when the content is first
  * read from the file: the message becomes ID.corrupt, is reported, and is
@@ -58,6 +86,8 @@
 
 #define SPOOL_INLINE_MAX (64 * 1024) /* octets of content handed out inline */
 #define SPOOL_HEADER     64
+#define SPOOL_MEMORY     (64 * 1024 * 1024)
+#define SPOOL_UNWRITTEN_MAX (256 * 1024) /* octets; see spool_draft_add() */
 
 struct event_base;
 struct spool;
@@ -72,18 +102,20 @@ enum spool_child {
 
 struct spool_config {
 	int queue_fd;             /* the spool directory; borrowed */
-	uint64_t memory_limit;    /* fresh content kept for the first delivery */
+	uint64_t memory_limit;    /* octets of fresh content and of decoded state
+	                             kept in memory; 0: SPOOL_MEMORY */
 	uint64_t (*clock_us)(void); /* NULL: CLOCK_REALTIME */
 };
 
 /*
  * Makes what is missing below queue_fd (queue/0..f), removes leftovers, finds
- * the names. Blocks. Starts the pool's thread at the first operation, so it may
- * be called before sandbox_enter(). Returns 0, or -1 with errno.
+ * the names. Blocks. The threads start at the first operation, so it may be
+ * called before sandbox_enter(). Returns 0, or -1 with errno and a log line.
  */
 int spool_open(struct event_base *base, const struct spool_config *cfg,
     struct spool **out);
-/* Waits for what is in flight, without its callbacks; frees all. */
+/* Finishes what is in flight, without its callbacks; frees all. Drafts must have
+   been accepted or freed before. Not from one of its callbacks. */
 void spool_close(struct spool *sp);
 /* Operations in flight; 0: a clean stop is possible now. */
 size_t spool_busy(const struct spool *sp);
@@ -99,18 +131,19 @@ uint64_t spool_draft_qid(const struct spool_draft *d);
 /*
  * Add content. Up to SPOOL_INLINE_MAX it stays in memory; beyond, it is written
  * to the file by the pool. Returns octets that are not written yet: the caller
- * asks for more only when this is below 256 KiB (see spool_draft_on_drained).
+ * asks for more only when this is below SPOOL_UNWRITTEN_MAX (see
+ * spool_draft_on_drained). After an error of the file it takes and drops.
  */
 size_t spool_draft_add(struct spool_draft *d, struct slice piece);
 /* Called once, when what was added is written, or failed (errno, else 0). */
-void spool_draft_on_drained(struct spool_draft *d, void (*cb)(void *arg, int error),
-    void *arg);
+void spool_draft_on_drained(struct spool_draft *d,
+    void (*cb)(void *arg, int error), void *arg);
 /* Octets of content so far. */
 uint64_t spool_draft_size(const struct spool_draft *d);
 /* Forget it; its file goes. Safe at any time before spool_accept(). */
 void spool_draft_free(struct spool_draft *d);
 
-/* error 0: durable. Else an errno: nothing is queued (but see spool_failed). */
+/* error 0: durable. Else an errno: nothing is queued. */
 typedef void spool_done_cb(void *arg, uint64_t qid, int error);
 
 /*
@@ -134,6 +167,7 @@ struct spool_info {
 		uint8_t fate;
 		uint64_t next_at;
 		const char *esc, *reply; /* "" when none */
+		char *owned;             /* the spool's */
 	} *rcpts;
 	uint32_t rcpts_open;
 };
@@ -151,11 +185,14 @@ void spool_info_get(struct spool *sp, uint64_t qid, spool_info_cb *cb,
 /*
  * Append fates (copied). When no recipient is open afterwards the message is
  * removed; *cb's `gone' says so. Repeating the same item is harmless; so is a
- * message that is gone already (gone true, error 0).
+ * message that is gone already (gone true, error 0). A recipient that is done
+ * stays as it is. EINVAL: an index that the message does not have; nothing is
+ * recorded then.
  */
 typedef void spool_fates_cb(void *arg, uint64_t qid, int error, bool gone);
 void spool_fates(struct spool *sp, uint64_t qid, const struct fate_item *items,
     size_t n, spool_fates_cb *cb, void *arg);
+/* hold and delete: ENOENT when there is no such message. */
 void spool_hold(struct spool *sp, uint64_t qid, bool on, struct slice reason,
     spool_done_cb *cb, void *arg);
 /* Remove it whole, whatever is open. */
@@ -164,7 +201,9 @@ void spool_delete(struct spool *sp, uint64_t qid, spool_done_cb *cb, void *arg);
 /*
  * A group: all or nothing. `drafts' and `children' (n of each, moved as by
  * spool_accept, parent_* already set) become durable first, then the parent's
- * fates; children are announced (spool_on_accepted) only then.
+ * fates; children are announced (spool_on_accepted) only then. At least one item
+ * and one child. A group whose items are all recorded already (repeated after a
+ * lost answer), or whose parent is gone, makes no children: error 0.
  */
 void spool_group(struct spool *sp, uint64_t parent_qid,
     const struct fate_item *items, size_t nitems, struct spool_draft **drafts,
@@ -206,5 +245,28 @@ int spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes);
 const char *spool_parse(struct slice file, struct envelope *e,
     struct slice *content, uint32_t *flags, size_t *records_at,
     bool check_content);
+
+enum spool_record_kind {
+	SPOOL_REC_FATE = 1,
+	SPOOL_REC_HOLD = 2,
+	SPOOL_REC_GROUP = 4,
+};
+#define SPOOL_RECORD_HEAD 8             /* octets in front of a body */
+#define SPOOL_RECORD_MAX  (1024 * 1024) /* octets of a body */
+
+/* A state record; which fields count depends on the kind. */
+struct spool_record {
+	uint8_t kind;          /* enum spool_record_kind, or a later one */
+	struct fate_item fate;
+	bool on;               /* HOLD */
+	struct slice reason;
+	uint64_t parent;       /* GROUP */
+	uint32_t nsiblings;
+	struct slice siblings, fates;
+};
+/* Cut the next record of message `qid' off *in; false at the end or at damage:
+   *in is what is left. Slices borrow from it. */
+bool spool_record_next(struct slice *in, uint64_t qid, struct spool_record *r);
+uint64_t spool_record_sibling(const struct spool_record *r, uint32_t i);
 
 #endif

@@ -1,0 +1,341 @@
+/*
+ * spool_int - what the spool's own files share. Nobody else includes it.
+ *
+ * Two worlds, never mixed: the *loop thread* owns struct spool, the index, the
+ * messages, requests, drafts and groups. The *threads* see jobs only: a job
+ * owns, or borrows from something that stands still until its `done' has been
+ * called, all that its `run' looks at; of struct spool it reads the directory
+ * descriptors, which never change.
+ */
+#ifndef COMMON_SPOOL_INT_H
+#define COMMON_SPOOL_INT_H
+
+#include <pthread.h>
+#include <sys/queue.h>
+
+#include "common/spool.h"
+#include "common/spool_file.h"
+#include "common/spool_index.h"
+
+#define SPOOL_DIRS      16
+#define SPOOL_BATCH_MAX 256 /* operations of one batch: its open descriptors */
+
+/* -- threads (spool_worker.c) ------------------------------------------------ */
+
+struct spool_job {
+	struct spool_job *next;
+	void (*run)(struct spool *sp, struct spool_job *job); /* on the thread;
+	                                  the committer's jobs have none */
+	void (*done)(struct spool *sp, struct spool_job *job); /* on the loop */
+};
+
+struct spool_jobs {
+	struct spool_job *head, **tail;
+};
+void spool_jobs_init(struct spool_jobs *l);
+void spool_jobs_add(struct spool_jobs *l, struct spool_job *job);
+struct spool_job *spool_jobs_shift(struct spool_jobs *l);
+
+enum spool_thread {
+	SPOOL_COMMITTER, /* batches of spool_op */
+	SPOOL_WRITER,    /* large content on its way in */
+	SPOOL_READER,
+	SPOOL_THREADS,
+};
+
+struct spool_worker {
+	struct spool *sp;
+	enum spool_thread kind;
+	pthread_t thread;
+	bool started;
+	struct spool_jobs outbox; /* the loop's: handed over at a turn's end */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct spool_jobs todo;   /* under lock */
+	bool idle, stop;          /* under lock */
+};
+
+/* -- the committer's operations (spool_commit.c) ----------------------------- */
+
+enum spool_act_kind {
+	ACT_CREATE,  /* write .ID whole; becomes ID or ID+PARENT */
+	ACT_PUBLISH, /* .ID is written and synced; becomes ID or ID+PARENT */
+	ACT_APPEND,  /* records at the end of ID */
+	ACT_REMOVE,
+	ACT_SET_ASIDE, /* ID becomes ID.corrupt */
+};
+
+struct spool_act {
+	enum spool_act_kind kind;
+	uint64_t qid;
+	uint64_t parent;      /* of the name ID+PARENT; 0: the name is ID */
+	/* CREATE; borrowed: */
+	struct spool_state *state; /* the envelope; gets its header and end */
+	char *content;
+	size_t content_n;
+	/* CREATE: the first records; APPEND: all. Borrowed. */
+	struct slice records;
+	uint64_t end;         /* APPEND: where */
+	bool cut;             /* APPEND: truncate to `end' first */
+	/* the committer's: */
+	int fd;
+	bool tmp;             /* .ID is there */
+	bool renamed;
+};
+
+/* What happens together: all of its acts, or none as far as can be. */
+struct spool_op {
+	struct spool_job job;
+	void *arg;            /* whose it is, for job.done */
+	int error;            /* of the first act that failed */
+	/* at the very end of a batch that went well: ID+PARENT becomes ID */
+	struct spool_late {
+		uint64_t qid, parent;
+		bool failed;
+	} *late;
+	size_t nlate;
+	size_t nacts;
+	struct spool_act acts[];
+};
+
+struct spool_op *spool_op_new(size_t nacts);
+/* Blocks. All operations of a batch, in the order of common/spool.h. */
+void spool_commit_batch(struct spool *sp, struct spool_job *first);
+
+/* -- files on the threads (spool_read.c, spool_draft.c) ------------------------ */
+
+/* ID+PARENT; or, with no parent or when the name has just become short, ID. */
+int spool_open_file(const char *site, int dir, uint64_t qid, uint64_t parent,
+    int flags);
+
+/* What is read from a message's file. Blocks. */
+struct spool_loaded {
+	int error;              /* EBADMSG: `why' */
+	const char *why;
+	struct spool_state *state;
+};
+void spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
+    struct spool_loaded *out);
+
+/* The content of a message, or a descriptor of its file. */
+struct spool_content_read {
+	uint64_t qid, parent;
+	size_t inline_max;
+	bool checked;
+	int error;              /* EBADMSG: `why' */
+	const char *why;
+	struct spool_header header;
+	char *content;          /* NULL: see fd */
+	int fd;
+};
+void spool_read_content(struct spool *sp, struct spool_content_read *c);
+
+static inline unsigned
+spool_dir_of(uint64_t qid)
+{
+	return (unsigned)(qid & (SPOOL_DIRS - 1));
+}
+
+/* -- the loop's objects ------------------------------------------------------- */
+
+enum spool_req_kind {
+	REQ_INFO,
+	REQ_CONTENT,
+	REQ_STATE,   /* fates or hold: records to append */
+	REQ_DELETE,
+	REQ_GROUP,
+	REQ_SETTLE,  /* a group whose parent could not be written: again */
+};
+
+struct spool_req {
+	STAILQ_ENTRY(spool_req) next;
+	enum spool_req_kind kind;
+	spool_info_cb *info_cb;
+	spool_content_cb *content_cb;
+	spool_fates_cb *fates_cb;
+	spool_done_cb *done_cb;
+	void *arg;
+	size_t inline_max;
+	struct strbuf records;
+	uint32_t index_max;  /* the largest recipient index in `records' */
+	bool invalid;        /* an item that no message can have */
+	struct spool_birth *birth; /* GROUP */
+	struct spool_group *group; /* SETTLE */
+};
+
+/*
+ * A group whose children are durable and whose parent's file does not say so
+ * yet. Lives until it does.
+ */
+struct spool_group {
+	TAILQ_ENTRY(spool_group) next;
+	struct spool_msg *parent;    /* pinned */
+	struct strbuf records;       /* the parent's fates */
+	struct spool_msg **children; /* those with the long name still */
+	size_t nchildren;
+	bool settling;               /* being tried (again) */
+};
+
+/* A message in use: it has requests, or memory of it is kept. */
+struct spool_msg {
+	uint64_t qid;
+	bool indexed;       /* accepted, and not gone */
+	bool busy;          /* the head's job is in flight */
+	bool ready;         /* on sp->ready */
+	bool checked;       /* the content's checksum is known to be right */
+	bool waits;         /* busy: for its group to be settled */
+	int settle_error;   /* why that failed */
+	unsigned pins;      /* groups that need its state */
+	size_t merged;      /* requests that the job in flight answers */
+	struct spool_state *state;   /* NULL: not loaded */
+	char *content;               /* all of it, or NULL */
+	size_t content_n;
+	uint32_t flags;              /* of the content, while it is here */
+	struct spool_group *group;   /* that it is a child of, unsettled */
+	STAILQ_HEAD(, spool_req) reqs;
+	STAILQ_ENTRY(spool_msg) ready_next;
+	TAILQ_ENTRY(spool_msg) by_state, by_content;
+};
+
+/*
+ * Messages on their way to be durable together: one by spool_accept(), the
+ * children of a group by spool_group().
+ */
+struct spool_birth {
+	struct spool *sp;
+	size_t n;
+	struct spool_msg **msgs;
+	struct spool_draft **drafts; /* NULL elements: content in memory */
+	size_t waiting;              /* drafts that are being written */
+	int error;
+	void (*done)(struct spool *sp, struct spool_birth *b);
+	/* accept: */
+	spool_done_cb *cb;
+	void *arg;
+	/* group: */
+	struct spool_msg *parent;    /* NULL: none */
+	struct strbuf *records;      /* of each child: the group record */
+	struct strbuf fates;         /* records of the parent */
+};
+
+struct spool {
+	struct event_base *base;
+	int dirs[SPOOL_DIRS];
+	uint64_t memory_limit, memory;
+	uint64_t (*clock_us)(void);
+	uint64_t last_qid;
+	struct spool_index index;
+	size_t corrupt;
+	size_t busy;        /* requests, births and jobs that must finish */
+	void (*accepted)(void *arg, uint64_t qid);
+	void *accepted_arg;
+	TAILQ_HEAD(, spool_msg) states, contents; /* the oldest first */
+	STAILQ_HEAD(, spool_msg) ready;
+	TAILQ_HEAD(, spool_group) groups;
+	struct event *event;   /* on done_fd; also the end of a turn */
+	int done_fd;           /* eventfd */
+	pthread_mutex_t done_lock;
+	struct spool_jobs done; /* under done_lock */
+	struct spool_jobs later; /* the loop's own: `done' at the turn's end */
+	struct spool_worker workers[SPOOL_THREADS];
+	bool closing;
+};
+
+/* Hand a job to a thread, at the end of this turn. */
+void spool_submit(struct spool *sp, enum spool_thread t, struct spool_job *job);
+/* Call job->done at the end of this turn. */
+void spool_later(struct spool *sp, struct spool_job *job);
+/* Something is to be done at the end of this turn. */
+void spool_wake(struct spool *sp);
+int spool_workers_open(struct spool *sp);
+/* Lets the threads finish all that they were given. */
+void spool_workers_close(struct spool *sp);
+/* Hand over what was submitted. */
+void spool_workers_flush(struct spool *sp);
+/* What the threads have finished, since the last call. */
+struct spool_jobs spool_workers_done(struct spool *sp);
+
+uint64_t spool_clock(const struct spool *sp);
+
+/* spool_msg.c: the loop's table of messages */
+
+/* Not in the index, knows nothing. */
+struct spool_msg *spool_msg_new(uint64_t qid);
+/* The message of an id; when it is not in the index, a fresh one. */
+struct spool_msg *spool_msg_get(struct spool *sp, uint64_t qid);
+/* Put it to work, or out of memory, as it needs, at the end of this turn. */
+void spool_msg_ready(struct spool *sp, struct spool_msg *m);
+/* Count its state and its content as memory from now on. */
+void spool_msg_keep_state(struct spool *sp, struct spool_msg *m,
+    struct spool_state *st);
+void spool_msg_keep_content(struct spool *sp, struct spool_msg *m);
+void spool_msg_drop_content(struct spool *sp, struct spool_msg *m);
+/* Its state has changed by these records. */
+void spool_msg_apply(struct spool *sp, struct spool_msg *m,
+    struct slice records);
+/* It is durable and to be found from now on. */
+void spool_msg_enter(struct spool *sp, struct spool_msg *m);
+/* It is no more. */
+void spool_msg_leave(struct spool *sp, struct spool_msg *m);
+/* Frees it when nothing holds it. */
+void spool_msg_release(struct spool *sp, struct spool_msg *m);
+/* One that was never kept nor entered. */
+void spool_msg_free(struct spool_msg *m);
+/* Bring memory below its limit. */
+void spool_msg_trim(struct spool *sp);
+void spool_msg_free_all(struct spool *sp);
+/* The second half of its file's name, while it has one; else 0. */
+uint64_t spool_msg_parent(const struct spool_msg *m);
+/* The file cannot be read as a message: set it aside; m has left. */
+void spool_msg_corrupt(struct spool *sp, struct spool_msg *m, const char *why);
+
+/* spool_work.c: the requests, one at a time for each message */
+void spool_msg_work(struct spool *sp, struct spool_msg *m);
+/* Answer the request at the head and drop it. `gone' for fates. */
+void spool_req_answer(struct spool *sp, struct spool_msg *m, int error,
+    bool gone);
+/* The state is there; else false, and it is being read. May answer the head. */
+bool spool_msg_need_state(struct spool *sp, struct spool_msg *m);
+/* An operation that removes m's file, to be submitted. */
+struct spool_op *spool_remove_op(const struct spool_msg *m);
+struct spool_op *spool_append_op(const struct spool_msg *m,
+    struct slice records);
+
+/* spool_birth.c */
+struct spool_birth *spool_birth_new(struct spool *sp,
+    struct spool_draft **drafts, struct envelope *es, size_t n);
+/* Write it all; b->done with b->error. */
+void spool_birth_start(struct spool_birth *b);
+/* Frees it, and drafts and messages that are still its own. */
+void spool_birth_free(struct spool_birth *b);
+/* The i-th message is the spool's from now on: kept, entered, announced. */
+void spool_birth_settle(struct spool_birth *b, size_t i);
+void spool_announce(struct spool *sp, uint64_t qid);
+
+/* spool_group.c */
+void spool_group_work(struct spool *sp, struct spool_msg *m);
+void spool_settle_work(struct spool *sp, struct spool_msg *m);
+/* `m', maybe a child, is to be removed. 0: go on; EAGAIN: its group is being
+   settled first, m becomes ready again; else why that failed. */
+int spool_group_may_remove(struct spool *sp, struct spool_msg *m);
+void spool_groups_free(struct spool *sp);
+
+/* spool_draft.c */
+struct spool *spool_draft_spool(const struct spool_draft *d);
+bool spool_draft_filed(const struct spool_draft *d);
+/* Take the content of a draft that is in memory. */
+char *spool_draft_take(struct spool_draft *d, size_t *n);
+/*
+ * Write what is missing of a filed draft: the rest, the envelope, `records', the
+ * header; fdatasync. Then cb(arg, error) on the loop; the file is .ID. Fills
+ * st->header and st->end.
+ */
+void spool_draft_finish(struct spool_draft *d, struct spool_state *st,
+    struct slice records, void (*cb)(void *arg, int error), void *arg);
+/* .ID is the committer's now; after a finish that went well. */
+void spool_draft_given(struct spool_draft *d);
+
+/* spool_recover.c */
+int spool_recover(struct spool *sp, int queue_fd);
+
+#endif

@@ -1,0 +1,455 @@
+/*
+ * The start: make directories, look at names, remove leftovers, finish or undo
+ * the groups that a crash has cut (the table in common/spool.h). Blocks; no
+ * thread runs yet, so batches are run right here.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/log.h"
+#include "common/qid.h"
+#include "common/spool_int.h"
+#include "common/xmalloc.h"
+
+#define FOREIGN_NAMED 5 /* names that are not ours: so many are logged */
+
+struct child {
+	uint64_t qid, parent;
+	bool gone;            /* undone, or not readable */
+};
+
+struct recovery {
+	struct spool *sp;
+	uint64_t *ids;
+	size_t nids;
+	struct child *children; /* sorted by queue id when the scan is over */
+	size_t nchildren;
+	size_t leftovers, foreign;
+};
+
+/* -- directories ------------------------------------------------------------------- */
+
+static int
+make_dir(int at, const char *name)
+{
+	if (io_mkdirat("spool.start.mkdir", at, name, 0700) == -1 &&
+	    errno != EEXIST) {
+		return -1;
+	}
+	return io_openat("spool.start.open", at, name,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+}
+
+/* queue/0 ... queue/f. Flushed each time: an earlier start may have made them
+   and died before it could. */
+static int
+open_dirs(struct spool *sp, int queue_fd)
+{
+	static const char digits[] = "0123456789abcdef";
+	char name[2] = "0";
+	int queue = make_dir(queue_fd, "queue"), i, saved, ret = -1;
+
+	if (queue == -1) {
+		return -1;
+	}
+	for (i = 0; i < SPOOL_DIRS; i++) {
+		name[0] = digits[i];
+		sp->dirs[i] = make_dir(queue, name);
+		if (sp->dirs[i] == -1) {
+			goto out;
+		}
+	}
+	if (io_fsync("spool.start.sync", queue) == 0 &&
+	    io_fsync("spool.start.sync", queue_fd) == 0) {
+		ret = 0;
+	}
+out:
+	saved = errno;
+	(void)close(queue);
+	errno = saved;
+	return ret;
+}
+
+/* -- names ------------------------------------------------------------------------- */
+
+static void
+add_id(struct recovery *rc, uint64_t qid)
+{
+	if ((rc->nids & (rc->nids - 1)) == 0) {
+		rc->ids = xreallocarray(rc->ids, rc->nids == 0 ? 1 :
+		    rc->nids * 2, sizeof(*rc->ids));
+	}
+	rc->ids[rc->nids++] = qid;
+}
+
+static void
+add_child(struct recovery *rc, uint64_t qid, uint64_t parent)
+{
+	if ((rc->nchildren & (rc->nchildren - 1)) == 0) {
+		rc->children = xreallocarray(rc->children,
+		    rc->nchildren == 0 ? 1 : rc->nchildren * 2,
+		    sizeof(*rc->children));
+	}
+	rc->children[rc->nchildren++] = (struct child){ qid, parent, false };
+}
+
+static void
+foreign(struct recovery *rc, unsigned dir, const char *name)
+{
+	struct strbuf b;
+
+	if (rc->foreign++ >= FOREIGN_NAMED) {
+		return;
+	}
+	strbuf_init(&b, 0);
+	strbuf_add_quoted(&b, slice_of(name), 100);
+	log_warn("spool: queue/%x/%s is not a queue file; left alone", dir,
+	    b.p != NULL ? b.p : "");
+	strbuf_clear(&b);
+}
+
+static int
+scan_name(struct recovery *rc, unsigned dir, const char *name)
+{
+	struct spool *sp = rc->sp;
+	uint64_t qid = 0, parent = 0;
+	enum spool_name_kind kind = spool_name_parse(name, &qid, &parent);
+
+	if (kind != SPOOL_NAME_FOREIGN && spool_dir_of(qid) != dir) {
+		kind = SPOOL_NAME_FOREIGN;
+	}
+	if (kind != SPOOL_NAME_FOREIGN && qid > sp->last_qid) {
+		sp->last_qid = qid;
+	}
+	switch (kind) {
+	case SPOOL_NAME_MESSAGE:
+		add_id(rc, qid);
+		break;
+	case SPOOL_NAME_CHILD:
+		add_child(rc, qid, parent);
+		break;
+	case SPOOL_NAME_TMP:
+		rc->leftovers++;
+		return io_unlinkat("spool.start.unlink", sp->dirs[dir], name,
+		    0);
+	case SPOOL_NAME_CORRUPT:
+		sp->corrupt++;
+		break;
+	case SPOOL_NAME_FOREIGN:
+		foreign(rc, dir, name);
+		break;
+	}
+	return 0;
+}
+
+static int
+scan_dir(struct recovery *rc, unsigned dir)
+{
+	int fd = io_openat("spool.start.scan", rc->sp->dirs[dir], ".",
+	    O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd != -1 ? fdopendir(fd) : NULL;
+	struct dirent *de;
+	int ret = 0, saved;
+
+	if (d == NULL) {
+		return -1;
+	}
+	for (errno = 0; ret == 0 && (de = readdir(d)) != NULL; errno = 0) {
+		if (strcmp(de->d_name, ".") != 0 &&
+		    strcmp(de->d_name, "..") != 0) {
+			ret = scan_name(rc, dir, de->d_name);
+		}
+	}
+	saved = errno;
+	(void)closedir(d);
+	errno = saved;
+	return ret == 0 && saved != 0 ? -1 : ret;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static int
+compare_children(const void *a, const void *b)
+{
+	const struct child *x = a, *y = b;
+
+	return (x->qid > y->qid) - (x->qid < y->qid);
+}
+
+static void
+fill_index(struct recovery *rc)
+{
+	size_t i;
+
+	if (rc->nids > 1) {
+		qsort(rc->ids, rc->nids, sizeof(*rc->ids), compare_ids);
+	}
+	for (i = 0; i < rc->nids; i++) {
+		(void)spool_index_add(&rc->sp->index, rc->ids[i]);
+	}
+	if (rc->nchildren > 1) {
+		qsort(rc->children, rc->nchildren, sizeof(*rc->children),
+		    compare_children);
+	}
+}
+
+/* -- children of groups --------------------------------------------------------------- */
+
+static struct child *
+find_child(const struct recovery *rc, uint64_t qid)
+{
+	struct child key = { .qid = qid };
+
+	return rc->nchildren == 0 ? NULL : bsearch(&key, rc->children,
+	    rc->nchildren, sizeof(key), compare_children);
+}
+
+static bool
+exists(const struct recovery *rc, uint64_t qid)
+{
+	const struct child *c = find_child(rc, qid);
+
+	return (c != NULL && !c->gone) ||
+	    spool_index_find(&rc->sp->index, qid) != NULL;
+}
+
+/* Run one operation here and now; frees it. */
+static int
+run_op(struct spool *sp, struct spool_op *op)
+{
+	int error;
+
+	spool_commit_batch(sp, &op->job);
+	error = op->error;
+	free(op);
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+static int
+take_file(struct spool *sp, enum spool_act_kind kind, uint64_t qid,
+    uint64_t parent)
+{
+	struct spool_op *op = spool_op_new(1);
+
+	op->acts[0].kind = kind;
+	op->acts[0].qid = qid;
+	op->acts[0].parent = parent;
+	return run_op(sp, op);
+}
+
+/* The child's mail is the spool's now. */
+static int
+keep_child(struct spool *sp, const struct child *c)
+{
+	char from[SPOOL_NAME_MAX], to[SPOOL_NAME_MAX];
+	int dir = sp->dirs[spool_dir_of(c->qid)];
+
+	spool_name(c->qid, c->parent, from);
+	spool_name(c->qid, 0, to);
+	if (io_renameat("spool.start.rename", dir, from, dir, to) == -1) {
+		return -1;
+	}
+	(void)spool_index_add(&sp->index, c->qid);
+	return 0;
+}
+
+/* The parent's file says (all that is news of) the fates; it may go by that. */
+static int
+record_fates(struct spool *sp, const struct spool_state *st,
+    struct slice fates)
+{
+	struct spool_op *op;
+	uint64_t qid = st->header.qid;
+	int ret;
+
+	if (spool_state_open_after(st, fates) == 0) {
+		ret = take_file(sp, ACT_REMOVE, qid, 0);
+		if (ret == 0) {
+			(void)spool_index_drop(&sp->index, qid);
+		}
+		return ret;
+	}
+	op = spool_op_new(1);
+	op->acts[0].kind = ACT_APPEND;
+	op->acts[0].qid = qid;
+	op->acts[0].records = fates;
+	op->acts[0].end = st->end;
+	op->acts[0].cut = st->cut;
+	return run_op(sp, op);
+}
+
+static bool
+all_known(const struct spool_state *st, struct slice fates)
+{
+	struct spool_record r;
+
+	while (spool_record_next(&fates, st->header.qid, &r)) {
+		if (r.kind == SPOOL_REC_FATE && spool_state_news(st, &r.fate)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+siblings_exist(const struct recovery *rc, const struct spool_record *r)
+{
+	uint32_t i;
+
+	for (i = 0; i < r->nsiblings; i++) {
+		if (!exists(rc, spool_record_sibling(r, i))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The parent is there and readable: did the group happen? */
+static int
+decide(struct recovery *rc, struct child *c, const struct spool_record *r,
+    const struct spool_state *parent)
+{
+	if (!all_known(parent, r->fates)) {
+		if (!siblings_exist(rc, r)) {
+			c->gone = true;
+			return take_file(rc->sp, ACT_REMOVE, c->qid,
+			    c->parent);
+		}
+		if (record_fates(rc->sp, parent, r->fates) == -1) {
+			return -1;
+		}
+	}
+	return keep_child(rc->sp, c);
+}
+
+static int
+with_parent(struct recovery *rc, struct child *c, const struct spool_record *r)
+{
+	struct spool *sp = rc->sp;
+	struct spool_loaded l;
+	int ret;
+
+	if (spool_index_find(&sp->index, c->parent) == NULL) {
+		return keep_child(sp, c);
+	}
+	spool_load(sp, c->parent, 0, &l);
+	if (l.error == EBADMSG) { /* told and set aside when it is read again */
+		return keep_child(sp, c);
+	}
+	if (l.error != 0) {
+		errno = l.error;
+		return -1;
+	}
+	ret = decide(rc, c, r, l.state);
+	spool_state_free(l.state);
+	return ret;
+}
+
+/* A file that is no message, or no child: kept aside. */
+static int
+bad_child(struct recovery *rc, struct child *c, const char *why)
+{
+	char id[QID_TEXT + 1];
+
+	qid_format(c->qid, id);
+	log_error("spool: %s: the queue file cannot be read (%s); "
+	    "kept as %s.corrupt", id, why, id);
+	c->gone = true;
+	rc->sp->corrupt++;
+	return take_file(rc->sp, ACT_SET_ASIDE, c->qid, c->parent);
+}
+
+static int
+recover_child(struct recovery *rc, struct child *c)
+{
+	struct spool_loaded l;
+	struct spool_record r;
+	struct slice group;
+	int ret;
+
+	spool_load(rc->sp, c->qid, c->parent, &l);
+	if (l.error == EBADMSG) {
+		return bad_child(rc, c, l.why);
+	}
+	if (l.error != 0) {
+		errno = l.error;
+		return -1;
+	}
+	group = strbuf_slice(&l.state->group);
+	if (!spool_record_next(&group, c->qid, &r) || r.parent != c->parent) {
+		ret = bad_child(rc, c, "its group record is damaged");
+	} else {
+		ret = with_parent(rc, c, &r);
+	}
+	spool_state_free(l.state);
+	return ret;
+}
+
+/* Whether a sibling is readable must be known before any group is judged; so
+   children are looked at twice. Rising queue ids: a child that is a parent, too,
+   is decided before its own children. */
+static int
+recover_children(struct recovery *rc)
+{
+	size_t i;
+
+	for (i = 0; i < rc->nchildren; i++) {
+		struct child *c = &rc->children[i];
+		struct spool_loaded l;
+
+		if (rc->nchildren == 1) {
+			break;
+		}
+		spool_load(rc->sp, c->qid, c->parent, &l);
+		if (l.error == EBADMSG && bad_child(rc, c, l.why) == -1) {
+			return -1;
+		}
+		spool_state_free(l.state);
+	}
+	for (i = 0; i < rc->nchildren; i++) {
+		if (!rc->children[i].gone &&
+		    recover_child(rc, &rc->children[i]) == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int
+spool_recover(struct spool *sp, int queue_fd)
+{
+	struct recovery rc = { .sp = sp };
+	unsigned dir;
+	int ret = open_dirs(sp, queue_fd);
+
+	for (dir = 0; dir < SPOOL_DIRS && ret == 0; dir++) {
+		ret = scan_dir(&rc, dir);
+	}
+	if (ret == 0) {
+		fill_index(&rc);
+		ret = recover_children(&rc);
+	}
+	if (ret == 0 && rc.foreign > FOREIGN_NAMED) {
+		log_warn("spool: %zu files below queue/ are not queue files",
+		    rc.foreign);
+	}
+	if (ret == 0) {
+		log_info("spool: %zu messages, %zu corrupt, %zu leftovers "
+		    "removed", sp->index.entries, sp->corrupt, rc.leftovers);
+	}
+	free(rc.ids);
+	free(rc.children);
+	return ret;
+}

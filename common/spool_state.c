@@ -1,0 +1,181 @@
+/* What a message's records add up to, in memory. */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "common/spool_file.h"
+#include "common/xmalloc.h"
+
+/* A recipient with its five texts, about. */
+#define RCPT_OCTETS                                                            \
+	(sizeof(struct recipient) + sizeof(struct spool_rcpt_state) + 160)
+
+struct spool_state *
+spool_state_new(const struct spool_header *h, struct envelope *e)
+{
+	struct spool_state *st = xcalloc(1, sizeof(*st));
+	uint32_t i;
+
+	st->header = *h;
+	st->envelope = *e;
+	envelope_init(e);
+	strbuf_init(&st->group, 0);
+	st->end = SPOOL_HEADER + h->content_n + h->envelope_n;
+	st->rcpts = xcalloc(st->envelope.nrcpts, sizeof(*st->rcpts));
+	for (i = 0; i < st->envelope.nrcpts; i++) {
+		st->rcpts[i].esc = st->rcpts[i].reply = "";
+	}
+	st->open = st->envelope.nrcpts;
+	st->octets = sizeof(*st) + 256 + st->envelope.nrcpts * RCPT_OCTETS;
+	return st;
+}
+
+void
+spool_state_free(struct spool_state *st)
+{
+	uint32_t i;
+
+	if (st == NULL) {
+		return;
+	}
+	for (i = 0; i < st->envelope.nrcpts; i++) {
+		free(st->rcpts[i].owned);
+	}
+	free(st->rcpts);
+	free(st->hold_reason);
+	strbuf_clear(&st->group);
+	envelope_clear(&st->envelope);
+	free(st);
+}
+
+static bool
+is_done(uint8_t fate)
+{
+	return fate != FATE_NONE && fate != FATE_DEFERRED;
+}
+
+bool
+spool_state_news(const struct spool_state *st, const struct fate_item *item)
+{
+	const struct spool_rcpt_state *r;
+
+	if (item->index >= st->envelope.nrcpts) {
+		return false;
+	}
+	r = &st->rcpts[item->index];
+	if (is_done(r->fate)) {
+		return false;
+	}
+	return is_done(item->fate) || item->attempt > r->attempt ||
+	    (item->attempt == r->attempt && item->next_at != r->next_at);
+}
+
+/* esc and reply in one allocation, or none. */
+static void
+set_texts(struct spool_state *st, struct spool_rcpt_state *r,
+    const struct fate_item *item)
+{
+	char *p;
+
+	if (r->owned != NULL) {
+		st->octets -= strlen(r->esc) + strlen(r->reply) + 2;
+		free(r->owned);
+	}
+	r->owned = NULL;
+	r->esc = r->reply = "";
+	if (item->esc.n + item->reply.n == 0) {
+		return;
+	}
+	p = xcalloc(1, item->esc.n + item->reply.n + 2);
+	memcpy(p, item->esc.p, item->esc.n);
+	memcpy(p + item->esc.n + 1, item->reply.p, item->reply.n);
+	r->owned = p;
+	r->esc = p;
+	r->reply = p + item->esc.n + 1;
+	st->octets += item->esc.n + item->reply.n + 2;
+}
+
+static void
+apply_fate(struct spool_state *st, const struct fate_item *item)
+{
+	struct spool_rcpt_state *r;
+
+	if (!spool_state_news(st, item)) {
+		return;
+	}
+	r = &st->rcpts[item->index];
+	r->fate = item->fate;
+	r->attempt = item->attempt;
+	r->next_at = item->next_at;
+	set_texts(st, r, item);
+	st->open -= is_done(r->fate);
+}
+
+static void
+apply_hold(struct spool_state *st, const struct spool_record *r)
+{
+	st->hold = r->on;
+	free(st->hold_reason);
+	st->hold_reason = r->on ? xslicedup(r->reason) : NULL;
+}
+
+size_t
+spool_state_apply(struct spool_state *st, struct slice in)
+{
+	size_t all = in.n;
+	struct spool_record r;
+	const char *at;
+
+	for (at = in.p; spool_record_next(&in, st->header.qid, &r);
+	    at = in.p) {
+		switch ((enum spool_record_kind)r.kind) {
+		case SPOOL_REC_FATE:
+			apply_fate(st, &r.fate);
+			break;
+		case SPOOL_REC_HOLD:
+			apply_hold(st, &r);
+			break;
+		case SPOOL_REC_GROUP:
+			strbuf_reset(&st->group);
+			(void)strbuf_add(&st->group, at, (size_t)(in.p - at));
+			break;
+		}
+	}
+	return all - in.n;
+}
+
+static int
+compare_u32(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+uint32_t
+spool_state_open_after(const struct spool_state *st, struct slice records)
+{
+	uint32_t *done = NULL, open = st->open;
+	struct spool_record r;
+	size_t i, n = 0;
+
+	while (spool_record_next(&records, st->header.qid, &r)) {
+		if (r.kind != SPOOL_REC_FATE || !is_done(r.fate.fate) ||
+		    !spool_state_news(st, &r.fate)) {
+			continue;
+		}
+		if ((n & (n - 1)) == 0) {
+			done = xreallocarray(done, n == 0 ? 1 : n * 2,
+			    sizeof(*done));
+		}
+		done[n++] = r.fate.index;
+	}
+	if (n > 1) {
+		qsort(done, n, sizeof(*done), compare_u32);
+	}
+	for (i = 0; i < n; i++) {
+		open -= i == 0 || done[i] != done[i - 1];
+	}
+	free(done);
+	return open;
+}

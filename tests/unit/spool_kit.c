@@ -1,0 +1,368 @@
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/qid.h"
+#include "common/xmalloc.h"
+#include "tests/unit/spool_kit.h"
+
+/* -- directories ------------------------------------------------------------- */
+
+void
+kit_make(struct kit *k)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	*k = (struct kit){ .fd = -1 };
+	if (snprintf(k->path, sizeof(k->path), "%s/spool-test.XXXXXX",
+	    tmp != NULL ? tmp : ".") >= (int)sizeof(k->path) ||
+	    mkdtemp(k->path) == NULL) {
+		abort();
+	}
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int what, struct FTW *ftw)
+{
+	(void)st;
+	(void)what;
+	(void)ftw;
+	return remove(path);
+}
+
+void
+kit_remove(struct kit *k)
+{
+	(void)nftw(k->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void
+on_accepted(void *arg, uint64_t qid)
+{
+	struct kit *k = arg;
+
+	if (k->nannounced < NELEMS(k->announced)) {
+		k->announced[k->nannounced++] = qid;
+	}
+}
+
+bool
+kit_open(struct kit *k, const struct spool_config *cfg)
+{
+	struct spool_config own = { .queue_fd = -1 };
+
+	if (cfg != NULL) {
+		own = *cfg;
+	}
+	k->nannounced = 0;
+	k->fd = open(k->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	k->base = event_base_new();
+	own.queue_fd = k->fd;
+	if (k->fd == -1 || k->base == NULL) {
+		abort();
+	}
+	if (spool_open(k->base, &own, &k->sp) == -1) {
+		k->error = errno;
+		k->sp = NULL;
+		kit_close(k);
+		return false;
+	}
+	spool_on_accepted(k->sp, on_accepted, k);
+	return true;
+}
+
+void
+kit_close(struct kit *k)
+{
+	if (k->sp != NULL) {
+		spool_close(k->sp);
+	}
+	k->sp = NULL;
+	event_base_free(k->base);
+	(void)close(k->fd);
+	free(k->content);
+	k->content = NULL;
+}
+
+void
+kit_wait(struct kit *k)
+{
+	while (!k->answered) {
+		if (event_base_loop(k->base, EVLOOP_ONCE) == -1) {
+			abort();
+		}
+	}
+	k->answered = false;
+}
+
+void
+kit_settle(struct kit *k)
+{
+	while (spool_busy(k->sp) > 0) {
+		(void)event_base_loop(k->base, EVLOOP_ONCE);
+	}
+}
+
+/* -- answers -------------------------------------------------------------------- */
+
+static void
+on_done(void *arg, uint64_t qid, int error)
+{
+	struct kit *k = arg;
+
+	(void)qid;
+	k->error = error;
+	k->answered = true;
+}
+
+static void
+on_fates(void *arg, uint64_t qid, int error, bool gone)
+{
+	struct kit *k = arg;
+
+	k->gone = gone;
+	on_done(arg, qid, error);
+}
+
+static void
+copy(char *out, size_t cap, const char *text)
+{
+	if (snprintf(out, cap, "%s", text) < 0) {
+		abort();
+	}
+}
+
+static void
+on_info(void *arg, uint64_t qid, int error, const struct spool_info *info)
+{
+	struct kit *k = arg;
+	uint32_t i;
+
+	on_done(arg, qid, error);
+	if (error != 0) {
+		return;
+	}
+	k->nrcpts = info->envelope->nrcpts;
+	k->open = info->rcpts_open;
+	k->hold = info->hold;
+	k->size = info->size;
+	k->parent = info->envelope->parent_qid;
+	copy(k->reason, sizeof(k->reason), info->hold_reason);
+	copy(k->reverse_path, sizeof(k->reverse_path),
+	    info->envelope->reverse_path);
+	for (i = 0; i < k->nrcpts && i < NELEMS(k->fates); i++) {
+		k->fates[i] = info->rcpts[i].fate;
+		k->attempts[i] = info->rcpts[i].attempt;
+		copy(k->replies[i], sizeof(k->replies[i]),
+		    info->rcpts[i].reply);
+	}
+}
+
+static void
+on_content(void *arg, uint64_t qid, int error, struct slice content, int fd,
+    uint64_t offset, uint64_t size, uint32_t flags)
+{
+	struct kit *k = arg;
+
+	on_done(arg, qid, error);
+	if (error != 0) {
+		return;
+	}
+	free(k->content);
+	k->content_n = (size_t)size;
+	k->content = xmalloc(k->content_n + 1);
+	k->flags = flags;
+	k->was_fd = fd != -1;
+	if (fd == -1) {
+		memcpy(k->content, content.p, content.n);
+	} else {
+		if (pread(fd, k->content, k->content_n, (off_t)offset) !=
+		    (ssize_t)size) {
+			abort();
+		}
+		(void)close(fd);
+	}
+}
+
+/* -- calls ------------------------------------------------------------------------ */
+
+char *
+kit_text(size_t n)
+{
+	char *p = xmalloc(n + 1);
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		p[i] = i % 64 == 62 ? '\r' : i % 64 == 63 ? '\n' :
+		    (char)('a' + (i / 64 + i) % 26);
+	}
+	return p;
+}
+
+struct spool_draft *
+kit_draft(struct kit *k, size_t n)
+{
+	struct spool_draft *d = spool_draft_new(k->sp);
+	char *text = kit_text(n);
+
+	(void)spool_draft_add(d, slice_make(text, n));
+	free(text);
+	return d;
+}
+
+void
+kit_envelope(struct envelope *e, uint32_t nrcpts)
+{
+	char address[64];
+	uint32_t i;
+
+	envelope_init(e);
+	envelope_set(&e->reverse_path, SL("sender@example.org"));
+	envelope_set(&e->client_addr, SL("192.0.2.1"));
+	envelope_set(&e->proto, SL("ESMTP"));
+	e->flags = CONTENT_8BIT;
+	for (i = 0; i < nrcpts; i++) {
+		(void)snprintf(address, sizeof(address), "user%u@example.net",
+		    i);
+		(void)envelope_add(e, slice_of(address), slice_of(address),
+		    SL("local"), SL("user"), SL(""));
+	}
+}
+
+int
+kit_accept(struct kit *k, size_t n, uint32_t nrcpts, uint64_t *qid)
+{
+	struct spool_draft *d = kit_draft(k, n);
+	struct envelope e;
+
+	*qid = spool_draft_qid(d);
+	kit_envelope(&e, nrcpts);
+	spool_accept(d, &e, on_done, k);
+	kit_wait(k);
+	envelope_clear(&e);
+	return k->error;
+}
+
+int
+kit_info(struct kit *k, uint64_t qid)
+{
+	spool_info_get(k->sp, qid, on_info, k);
+	kit_wait(k);
+	return k->error;
+}
+
+int
+kit_fate(struct kit *k, uint64_t qid, uint32_t index, enum fate fate,
+    uint32_t attempt)
+{
+	struct fate_item item = { .index = index, .attempt = attempt,
+		.fate = (uint8_t)fate, .next_at = attempt * 100,
+		.esc = SL("4.0.0"), .reply = SL("as it is") };
+
+	spool_fates(k->sp, qid, &item, 1, on_fates, k);
+	kit_wait(k);
+	return k->error;
+}
+
+int
+kit_hold(struct kit *k, uint64_t qid, bool on)
+{
+	spool_hold(k->sp, qid, on, on ? SL("a reason") : SL(""), on_done, k);
+	kit_wait(k);
+	return k->error;
+}
+
+int
+kit_delete(struct kit *k, uint64_t qid)
+{
+	spool_delete(k->sp, qid, on_done, k);
+	kit_wait(k);
+	return k->error;
+}
+
+int
+kit_content(struct kit *k, uint64_t qid, size_t inline_max)
+{
+	spool_content(k->sp, qid, inline_max, on_content, k);
+	kit_wait(k);
+	return k->error;
+}
+
+int
+kit_group(struct kit *k, uint64_t parent, const uint32_t *indexes,
+    size_t nindexes, const size_t *sizes, size_t nchildren, uint64_t *qids)
+{
+	struct fate_item items[8];
+	struct spool_draft *drafts[8];
+	struct envelope es[8];
+	size_t i;
+
+	if (nindexes > NELEMS(items) || nchildren > NELEMS(es)) {
+		abort();
+	}
+	for (i = 0; i < nindexes; i++) {
+		items[i] = (struct fate_item){ .index = indexes[i],
+			.attempt = 1, .fate = FATE_EXPANDED,
+			.esc = SL("2.0.0"), .reply = SL("expanded") };
+	}
+	for (i = 0; i < nchildren; i++) {
+		drafts[i] = kit_draft(k, sizes[i]);
+		qids[i] = spool_draft_qid(drafts[i]);
+		kit_envelope(&es[i], 1);
+		es[i].parent_qid = parent;
+		es[i].parent_rcpt = indexes[0];
+		es[i].parent_kind = SPOOL_CHILD_FORWARD;
+	}
+	spool_group(k->sp, parent, items, nindexes, drafts, es, nchildren,
+	    on_fates, k);
+	kit_wait(k);
+	for (i = 0; i < nchildren; i++) {
+		envelope_clear(&es[i]);
+	}
+	return k->error;
+}
+
+bool
+kit_file(const struct kit *k, uint64_t qid, char out[512])
+{
+	char dir[400], id[QID_TEXT + 1];
+	struct dirent *de;
+	bool found = false;
+	DIR *d;
+
+	qid_format(qid, id);
+	(void)snprintf(dir, sizeof(dir), "%s/queue/%x", k->path,
+	    (unsigned)(qid & 15));
+	d = opendir(dir);
+	while (d != NULL && !found && (de = readdir(d)) != NULL) {
+		found = strncmp(de->d_name, id, QID_TEXT) == 0;
+		if (found && snprintf(out, 512, "%s/%s", dir, de->d_name) >=
+		    512) {
+			abort();
+		}
+	}
+	if (d != NULL) {
+		(void)closedir(d);
+	}
+	return found;
+}
+
+bool
+kit_content_is(const struct kit *k, size_t n)
+{
+	char *text = kit_text(n);
+	bool same = k->content != NULL && k->content_n == n &&
+	    memcmp(k->content, text, n) == 0;
+
+	free(text);
+	return same;
+}

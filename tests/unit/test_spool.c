@@ -1,0 +1,567 @@
+/* The spool as its users see it, over restarts. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/qid.h"
+#include "tests/unit/spool_kit.h"
+#include "tests/unit/unit.h"
+
+#define LARGE (3 * SPOOL_INLINE_MAX + 777)
+
+static int
+setup(void **state)
+{
+	struct kit *k = calloc(1, sizeof(*k));
+
+	kit_make(k);
+	*state = k;
+	return kit_open(k, NULL) ? 0 : -1;
+}
+
+static int
+teardown(void **state)
+{
+	struct kit *k = *state;
+
+	kit_close(k);
+	kit_remove(k);
+	free(k);
+	return 0;
+}
+
+static void
+restart(struct kit *k)
+{
+	kit_close(k);
+	assert_true(kit_open(k, NULL));
+}
+
+static void
+accept_and_deliver(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 500, SPOOL_INLINE_MAX - 1,
+		SPOOL_INLINE_MAX, SPOOL_INLINE_MAX + 1, LARGE };
+	struct kit *k = *state;
+	uint64_t qid;
+	size_t i;
+	int again;
+
+	for (i = 0; i < NELEMS(sizes) * 2; i++) {
+		size_t n = sizes[i / 2];
+
+		assert_int_equal(kit_accept(k, n, 2, &qid), 0);
+		assert_int_equal(spool_count(k->sp), 1);
+		for (again = 0; again < 2; again++) {
+			assert_int_equal(kit_info(k, qid), 0);
+			assert_int_equal(k->nrcpts, 2);
+			assert_int_equal(k->open, 2);
+			assert_int_equal(k->size, n);
+			assert_string_equal(k->reverse_path,
+			    "sender@example.org");
+			assert_int_equal(kit_content(k, qid, i % 2 == 0 ?
+			    SPOOL_INLINE_MAX : 0), 0);
+			assert_true(kit_content_is(k, n));
+			assert_int_equal(k->flags, CONTENT_8BIT);
+			assert_int_equal(k->was_fd,
+			    i % 2 == 1 || n > SPOOL_INLINE_MAX);
+			restart(k);
+		}
+		assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
+		assert_false(k->gone);
+		assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
+		assert_true(k->gone);
+		assert_int_equal(kit_info(k, qid), ENOENT);
+		assert_int_equal(kit_content(k, qid, 100), ENOENT);
+		assert_int_equal(spool_count(k->sp), 0);
+		restart(k);
+		assert_int_equal(spool_count(k->sp), 0);
+	}
+}
+
+static void
+fates_survive(void **state)
+{
+	struct kit *k = *state;
+	uint64_t qid;
+	int i;
+
+	assert_int_equal(kit_accept(k, 100, 3, &qid), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DEFERRED, 1), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DEFERRED, 2), 0);
+	/* of an older attempt: too late */
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DEFERRED, 1), 0);
+	/* done stays done */
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DEFERRED, 3), 0);
+	assert_int_equal(kit_fate(k, qid, 3, FATE_DELIVERED, 1), EINVAL);
+	assert_int_equal(kit_fate(k, qid, 2, FATE_NONE, 1), EINVAL);
+	assert_int_equal(kit_hold(k, qid, true), 0);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(kit_info(k, qid), 0);
+		assert_int_equal(k->open, 2);
+		assert_int_equal(k->fates[0], FATE_DELIVERED);
+		assert_int_equal(k->fates[1], FATE_DEFERRED);
+		assert_int_equal(k->attempts[1], 2);
+		assert_string_equal(k->replies[1], "as it is");
+		assert_int_equal(k->fates[2], FATE_NONE);
+		assert_true(k->hold);
+		assert_string_equal(k->reason, "a reason");
+		restart(k);
+	}
+	assert_int_equal(kit_hold(k, qid, false), 0);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_false(k->hold);
+	assert_int_equal(kit_delete(k, qid), 0);
+	assert_int_equal(kit_delete(k, qid), ENOENT);
+	assert_int_equal(kit_hold(k, qid, true), ENOENT);
+	/* a message that is gone: the answer of a repeated fate */
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
+	assert_true(k->gone);
+	restart(k);
+	assert_int_equal(spool_count(k->sp), 0);
+}
+
+static void
+groups(void **state)
+{
+	static const size_t sizes[] = { 100, LARGE, 0 };
+	static const uint32_t first[] = { 1 }, rest[] = { 0, 2 };
+	struct kit *k = *state;
+	uint64_t qid, c[3], again[3];
+	size_t i;
+
+	assert_int_equal(kit_accept(k, 100, 3, &qid), 0);
+	assert_int_equal(kit_group(k, qid, first, 1, sizes, 3, c), 0);
+	assert_false(k->gone);
+	assert_int_equal(k->nannounced, 4);
+	assert_int_equal(spool_count(k->sp), 4);
+	/* repeated: no children */
+	assert_int_equal(kit_group(k, qid, first, 1, sizes, 3, again), 0);
+	assert_int_equal(spool_count(k->sp), 4);
+	restart(k);
+	assert_int_equal(spool_count(k->sp), 4);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->open, 2);
+	assert_int_equal(k->fates[1], FATE_EXPANDED);
+	assert_int_equal(kit_group(k, qid, rest, 2, sizes, 1, again), 0);
+	assert_true(k->gone);
+	assert_int_equal(kit_info(k, qid), ENOENT);
+	assert_int_equal(kit_group(k, qid, rest, 2, sizes, 2, again), 0);
+	assert_true(k->gone);
+	assert_int_equal(spool_count(k->sp), 4);
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(kit_info(k, c[i]), 0);
+		assert_true(k->parent == qid);
+		assert_int_equal(kit_content(k, c[i], SPOOL_INLINE_MAX), 0);
+		assert_true(kit_content_is(k, sizes[i]));
+		assert_int_equal(kit_fate(k, c[i], 0, FATE_DELIVERED, 1), 0);
+		assert_true(k->gone);
+	}
+	restart(k);
+	assert_int_equal(spool_count(k->sp), 1);
+}
+
+static uint64_t frozen_us = 1000000;
+
+static uint64_t
+frozen(void)
+{
+	return frozen_us;
+}
+
+/* The clock stands, or jumps back: ids rise all the same. */
+static void
+queue_ids_rise(void **state)
+{
+	struct kit *k = *state;
+	struct spool_config cfg = { .clock_us = frozen };
+	uint64_t a, b, c;
+
+	kit_close(k);
+	assert_true(kit_open(k, &cfg));
+	assert_int_equal(kit_accept(k, 10, 1, &a), 0);
+	assert_int_equal(kit_accept(k, 10, 1, &b), 0);
+	assert_int_equal(a, frozen_us);
+	assert_true(b > a);
+	frozen_us = 500;
+	kit_close(k);
+	assert_true(kit_open(k, &cfg));
+	assert_int_equal(kit_accept(k, 10, 1, &c), 0);
+	assert_true(c > b);
+}
+
+static void
+lists(void **state)
+{
+	struct kit *k = *state;
+	uint64_t qids[20], got[30];
+	size_t i;
+
+	for (i = 0; i < NELEMS(qids); i++) {
+		assert_int_equal(kit_accept(k, 10, 1, &qids[i]), 0);
+	}
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(spool_list(k->sp, 0, got, 30), 20);
+		assert_memory_equal(got, qids, sizeof(qids));
+		assert_int_equal(spool_list(k->sp, qids[4], got, 3), 3);
+		assert_memory_equal(got, qids + 5, 3 * sizeof(qids[0]));
+		assert_int_equal(spool_list(k->sp, qids[19], got, 3), 0);
+		restart(k);
+	}
+}
+
+/* Content dropped for want of memory is read from the file. */
+static void
+small_memory(void **state)
+{
+	struct kit *k = *state;
+	struct spool_config cfg = { .memory_limit = 3000 };
+	uint64_t qids[20];
+	size_t i;
+
+	kit_close(k);
+	assert_true(kit_open(k, &cfg));
+	for (i = 0; i < NELEMS(qids); i++) {
+		assert_int_equal(kit_accept(k, 1000 + i, 2, &qids[i]), 0);
+	}
+	for (i = 0; i < NELEMS(qids); i++) {
+		assert_int_equal(kit_info(k, qids[i]), 0);
+		assert_int_equal(k->size, 1000 + i);
+		assert_int_equal(kit_content(k, qids[i], SPOOL_INLINE_MAX), 0);
+		assert_true(kit_content_is(k, 1000 + i));
+		assert_int_equal(kit_fate(k, qids[i], 0, FATE_DELIVERED, 1),
+		    0);
+	}
+	for (i = 0; i < NELEMS(qids); i++) {
+		assert_int_equal(kit_info(k, qids[i]), 0);
+		assert_int_equal(k->open, 1);
+	}
+}
+
+static void
+drafts_forgotten(void **state)
+{
+	struct kit *k = *state;
+	char file[512];
+	uint64_t qid;
+
+	spool_draft_free(kit_draft(k, 100));
+	spool_draft_free(kit_draft(k, LARGE));
+	kit_settle(k);
+	spool_draft_free(spool_draft_new(k->sp));
+	assert_int_equal(kit_accept(k, 1, 1, &qid), 0);
+	assert_int_equal(spool_count(k->sp), 1);
+	kit_settle(k);
+	assert_true(kit_file(k, qid, file));
+}
+
+static void
+drained(void *arg, int error)
+{
+	int *calls = arg;
+
+	assert_int_equal(error, 0);
+	(*calls)++;
+}
+
+static void
+drafts_drain(void **state)
+{
+	struct kit *k = *state;
+	struct spool_draft *d = kit_draft(k, LARGE);
+	int calls = 0;
+	size_t left;
+
+	left = spool_draft_add(d, SL("more"));
+	assert_true(left > 0 && left <= LARGE + 4);
+	assert_int_equal(spool_draft_size(d), LARGE + 4);
+	spool_draft_on_drained(d, drained, &calls);
+	kit_settle(k);
+	assert_int_equal(calls, 1);
+	spool_draft_on_drained(d, drained, &calls); /* nothing is out */
+	kit_settle(k);
+	assert_int_equal(calls, 2);
+	spool_draft_on_drained(d, drained, &calls);
+	spool_draft_free(d);
+	kit_settle(k);
+	assert_int_equal(calls, 2);
+}
+
+static void
+space(void **state)
+{
+	struct kit *k = *state;
+	uint64_t octets = 0, inodes = 0;
+
+	assert_int_equal(spool_space(k->sp, &octets, &inodes), 0);
+	assert_true(octets > 0);
+}
+
+/* -- damage --------------------------------------------------------------------- */
+
+static void
+flip(const char *path, off_t at)
+{
+	int fd = open(path, O_RDWR);
+	char c;
+
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(pread(fd, &c, 1, at), 1);
+	c = (char)(c ^ 0x10);
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
+	(void)close(fd);
+}
+
+/* Each octet of a queue file flipped: never a wrong recipient, never wrong
+   content, and the file is kept. */
+static void
+flipped_octets(void **state)
+{
+	struct kit *k = *state;
+	struct stat st;
+	char file[512], corrupt[600];
+	uint64_t qid, third;
+	off_t at, size;
+	size_t bad = 0, good = 0;
+
+	assert_int_equal(kit_accept(k, 70, 2, &qid), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
+	assert_int_equal(kit_accept(k, 1, 1, &third), 0);
+	assert_true(kit_file(k, qid, file));
+	assert_int_equal(stat(file, &st), 0);
+	size = st.st_size;
+	(void)snprintf(corrupt, sizeof(corrupt), "%s.corrupt", file);
+	for (at = 0; at < size; at++) {
+		flip(file, at);
+		restart(k);
+		if (kit_info(k, qid) == 0 &&
+		    kit_content(k, qid, SPOOL_INLINE_MAX) == 0) {
+			/* only a state record can be flipped and be read */
+			assert_true(kit_content_is(k, 70));
+			assert_int_equal(k->nrcpts, 2);
+			assert_int_equal(k->open, 2);
+			good++;
+		} else {
+			assert_int_equal(k->error, EBADMSG);
+			assert_int_equal(spool_corrupt_count(k->sp), 1);
+			assert_int_equal(kit_info(k, qid), ENOENT);
+			assert_int_equal(spool_count(k->sp), 1);
+			kit_settle(k);
+			assert_int_equal(rename(corrupt, file), 0);
+			bad++;
+		}
+		flip(file, at);
+	}
+	assert_true(good > 20 && bad > 200);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->open, 1);
+}
+
+/* A cut record means "not done"; what is appended next is read again. */
+static void
+torn_record(void **state)
+{
+	struct kit *k = *state;
+	struct stat st;
+	char file[512];
+	uint64_t qid;
+
+	assert_int_equal(kit_accept(k, 70, 3, &qid), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
+	assert_true(kit_file(k, qid, file));
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(truncate(file, st.st_size - 1), 0);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->open, 2);
+	assert_int_equal(k->fates[1], FATE_NONE);
+	assert_int_equal(kit_fate(k, qid, 2, FATE_DEFERRED, 1), 0);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->fates[0], FATE_DELIVERED);
+	assert_int_equal(k->fates[1], FATE_NONE);
+	assert_int_equal(k->fates[2], FATE_DEFERRED);
+}
+
+static void
+foreign_names(void **state)
+{
+	static const char *const names[] = { "core", "0123456789ABX",
+		"00000000000G0", "0123456789AB0.txt", "0123456789ab0",
+		".nfs0001", "README", "0123456789AB1" /* another's directory */ };
+	struct kit *k = *state;
+	char path[512];
+	size_t i;
+	int fd;
+
+	for (i = 0; i < NELEMS(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/queue/0/%s", k->path,
+		    names[i]);
+		fd = open(path, O_CREAT | O_WRONLY, 0600);
+		assert_int_not_equal(fd, -1);
+		(void)close(fd);
+	}
+	(void)snprintf(path, sizeof(path), "%s/queue/0/.0123456789AB0",
+	    k->path);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	(void)close(fd);
+	restart(k);
+	assert_int_equal(access(path, F_OK), -1); /* a leftover */
+	for (i = 0; i < NELEMS(names); i++) {
+		(void)snprintf(path, sizeof(path), "%s/queue/0/%s", k->path,
+		    names[i]);
+		assert_int_equal(access(path, F_OK), 0);
+	}
+	assert_int_equal(spool_count(k->sp), 1); /* 00000000000G0 */
+	assert_int_equal(unlink(path), 0);
+}
+
+/* Not a regular file under a message's name: set aside, not waited for. */
+static void
+odd_files(void **state)
+{
+	struct kit *k = *state;
+	char path[512];
+	uint64_t qid;
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		char id[QID_TEXT + 1];
+
+		qid = 16 * (uint64_t)(100 + i);
+		qid_format(qid, id);
+		(void)snprintf(path, sizeof(path), "%s/queue/0/%s", k->path,
+		    id);
+		assert_int_equal(i == 0 ? mkfifo(path, 0600) :
+		    i == 1 ? mkdir(path, 0700) :
+		    i == 2 ? symlink("/etc/passwd", path) :
+		    close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+		restart(k);
+		assert_int_equal(kit_info(k, qid), EBADMSG);
+		assert_int_equal(spool_corrupt_count(k->sp), (size_t)i + 1);
+		assert_int_equal(spool_count(k->sp), 0);
+	}
+}
+
+static void
+vanished_file(void **state)
+{
+	struct kit *k = *state;
+	char file[512];
+	uint64_t qid;
+
+	assert_int_equal(kit_accept(k, 70, 2, &qid), 0);
+	assert_true(kit_file(k, qid, file));
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
+	assert_true(k->gone);
+	assert_int_equal(kit_info(k, qid), ENOENT);
+}
+
+/* -- many at once ------------------------------------------------------------------ */
+
+struct crowd {
+	struct kit *k;
+	size_t done, gone;
+};
+
+static void
+crowd_gone(void *arg, uint64_t qid, int error, bool gone)
+{
+	struct crowd *c = arg;
+
+	(void)qid;
+	assert_int_equal(error, 0);
+	c->gone += gone;
+}
+
+static void
+crowd_accepted(void *arg, uint64_t qid, int error)
+{
+	struct crowd *c = arg;
+	struct fate_item item = { .attempt = 1, .fate = FATE_DELIVERED };
+
+	assert_int_equal(error, 0);
+	c->done++;
+	for (item.index = 0; item.index < 3; item.index++) {
+		spool_fates(c->k->sp, qid, &item, 1, crowd_gone, c);
+	}
+}
+
+static void
+crowd(void **state)
+{
+	struct kit *k = *state;
+	struct crowd c = { .k = k };
+	struct envelope e;
+	size_t i;
+
+	for (i = 0; i < 600; i++) {
+		kit_envelope(&e, 3);
+		spool_accept(kit_draft(k, i % 50 == 0 ? LARGE : i), &e,
+		    crowd_accepted, &c);
+		envelope_clear(&e);
+	}
+	kit_settle(k);
+	assert_int_equal(c.done, 600);
+	assert_int_equal(spool_count(k->sp), 0);
+	assert_true(c.gone >= 600);
+	restart(k);
+	assert_int_equal(spool_count(k->sp), 0);
+}
+
+/* Closed with everything in flight: what was asked for has happened. */
+static void
+close_in_flight(void **state)
+{
+	struct kit *k = *state;
+	struct crowd c = { .k = k };
+	struct envelope e;
+	size_t i;
+
+	for (i = 0; i < 100; i++) {
+		kit_envelope(&e, 3);
+		spool_accept(kit_draft(k, i % 50 == 0 ? LARGE : i), &e,
+		    crowd_accepted, &c);
+		envelope_clear(&e);
+	}
+	restart(k);
+	assert_int_equal(c.done, 0);
+	assert_int_equal(spool_count(k->sp), 100);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(accept_and_deliver),
+		T(fates_survive),
+		T(groups),
+		T(queue_ids_rise),
+		T(lists),
+		T(small_memory),
+		T(drafts_forgotten),
+		T(drafts_drain),
+		T(space),
+		T(flipped_octets),
+		T(torn_record),
+		T(foreign_names),
+		T(odd_files),
+		T(vanished_file),
+		T(crowd),
+		T(close_in_flight),
+	};
+
+	return cmocka_run_group_tests_name("spool", tests, NULL, NULL);
+}
