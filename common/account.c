@@ -83,9 +83,8 @@ account_find(struct slice text, struct slice name, struct account_line *out)
 
 /* -- a file ------------------------------------------------------------------- */
 
-/* The whole file into `text'; -1 with errno. */
-static int
-read_file(const char *path, struct strbuf *text)
+int
+account_read_file(const char *path, struct strbuf *text)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
@@ -125,7 +124,7 @@ lookup_file(const char *path, struct slice name, struct account *a,
 	struct strbuf text;
 
 	strbuf_init(&text, 0);
-	if (read_file(path, &text) == -1) {
+	if (account_read_file(path, &text) == -1) {
 		(void)strbuf_printf(why, "%s: %s", path, strerror(errno));
 	} else if (!account_find(strbuf_slice(&text), name, &l)) {
 		r = ACCOUNT_NONE;
