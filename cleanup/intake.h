@@ -12,20 +12,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cleanup/header.h"
 #include "cleanup/program.h"
 #include "cleanup/reply.h"
 #include "common/envelope.h"
 #include "common/slice.h"
 #include "common/strbuf.h"
 
-/* Content that waits to be written above this is not acknowledged yet. */
-#define INTAKE_HIGH_WATER (256 * 1024)
 
 struct intake {
 	struct program *pg;
 	struct spool_draft *draft; /* NULL before the first octet, and at the end */
 	struct strbuf header;      /* collected so far */
-	size_t scanned;            /* octets of it known not to end it */
+	struct header_scan scan;   /* how far it was looked at */
 	uint64_t received;         /* octets from the client */
 	uint64_t held;             /* counted in pg->pending_octets */
 	bool in_body;
@@ -36,6 +35,7 @@ struct intake {
 struct intake_facts {
 	const struct envelope *envelope;
 	bool local;            /* submitted here: what is missing is added */
+	bool ours;             /* by one of us: addresses are rewritten */
 	struct slice only_for; /* the one forward-path, or n 0 */
 };
 

@@ -12,6 +12,7 @@
 #include "cleanup/resolve.h"
 #include "common/settings.h"
 #include "common/spool.h"
+#include "common/strbuf.h"
 
 struct event_base;
 
@@ -27,6 +28,7 @@ struct program {
 	unsigned char cookie_key[16];    /* delivery cookies */
 	uint64_t pending_octets;         /* see PROGRAM_PENDING_MAX */
 	unsigned committing;             /* messages on their way into the spool */
+	struct strbuf scratch;           /* a header being made; kept between */
 	bool stopping;                   /* no new mail: 451 */
 	/* the parts, each made once */
 	struct resolving *resolving;

@@ -18,7 +18,6 @@
 
 #define ASK_AT_ONCE 64          /* forward-paths at the resolver */
 #define COPY_PIECE  (64 * 1024) /* octets a turn of the loop */
-#define DRAFT_HIGH  (256 * 1024)
 
 /* A forward-path with unfinished recipients. */
 struct path {
@@ -179,7 +178,7 @@ copy_piece(struct requeue *rq)
 	rq->offset += (uint64_t)r;
 	rq->left -= (uint64_t)r;
 	if (spool_draft_add(rq->draft, slice_make(piece, (size_t)r)) >
-	    DRAFT_HIGH) {
+	    SPOOL_UNWRITTEN_MAX) {
 		spool_draft_on_drained(rq->draft, on_copied, rq);
 	} else {
 		next_turn(rq, copy_piece);

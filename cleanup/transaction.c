@@ -13,9 +13,9 @@
 #include "common/qid.h"
 #include "common/xmalloc.h"
 
-/* What the submitter may say about the content; the rest is ours to learn. */
+/* What the submitter may say about the content. */
 #define CONTENT_TOLD (CONTENT_8BIT | CONTENT_DOT_LINES |                       \
-	CONTENT_BODY_8BITMIME | CONTENT_LONG_LINES)
+	CONTENT_BODY_8BITMIME | CONTENT_LONG_LINES | CONTENT_LOCAL)
 #define RCPT_OVERHEAD 128 /* octets of memory beside a recipient's texts */
 
 enum state {
@@ -313,6 +313,9 @@ facts_of(const struct transaction *t)
 {
 	return (struct intake_facts){ .envelope = &t->envelope,
 		.local = t->local,
+		.ours = t->local || t->trusted ||
+		    policy_is_my_network(t->pg->policy,
+		    slice_of(t->envelope.client_addr)),
 		.only_for = t->accepted == 1 ? strbuf_slice(&t->only_for) :
 		    SL("") };
 }
@@ -445,7 +448,7 @@ transaction_commit(struct transaction *t, uint32_t flags, uint64_t octets)
 		finish(t, &r);
 		return true;
 	}
-	t->envelope.flags |= flags;
+	t->envelope.flags |= flags & ~(uint32_t)CONTENT_LOCAL; /* ours to say */
 	t->state = T_COMMITTING;
 	t->pg->committing++;
 	spool_accept(intake_take_draft(&t->intake), &t->envelope, on_accepted,

@@ -101,7 +101,7 @@ enum set_type {
 	S(TEXT, daemon_directory, DAEMONDIR, 1, 4000, P_NONE, "where the programs are") \
 	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_NONE, "address families: ipv4, ipv6") \
 	S(LIST, dns_servers, "", 0, 8, P_DNS, "address:port of resolvers; empty: /etc/resolv.conf") \
-	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_CLEANUP, "address:port to accept mail on; the address may be *") \
+	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_NONE, "address:port to accept mail on; the address may be *") \
 	S(LIST, inet_interfaces, "", 0, 10000, P_CLEANUP,                      \
 	    "addresses of this host, for user@[address]; empty: those of listen, for * those of all interfaces") \
 	S(TEXT, log, "syslog", 1, 4000, P_NONE, "syslog, stderr or file:PATH") \

@@ -338,5 +338,8 @@ spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes)
 	*octets = geteuid() == 0 ? (uint64_t)v.f_bfree * v.f_frsize :
 	    (uint64_t)v.f_bavail * v.f_frsize;
 	*inodes = geteuid() == 0 ? v.f_ffree : v.f_favail;
+	if (v.f_files == 0) { /* btrfs and others make them as they go */
+		*inodes = UINT64_MAX;
+	}
 	return 0;
 }
