@@ -51,7 +51,7 @@ enum alias_next aliases_next(struct slice *rest, struct alias_target *t,
  * Parse an alias file and check it: names, targets, names that stand twice,
  * targets that this version cannot deliver to, and aliases that lead only to
  * themselves. False: `errors' has a line for each ("NAME:LINE: reason").
- * `e' is sealed; values are the targets as written, joined by ", ".
+ * `e' is sealed; a value is the list of targets as written.
  */
 bool aliases_parse(struct mapentries *e, struct slice text, const char *name,
     struct strbuf *errors);

@@ -22,7 +22,7 @@ int verb_usage(const struct tool *t, const char *name);
 
 /* verb_master.c */
 verb_fn verb_start, verb_stop, verb_reload, verb_status;
-/* verb_check.c, verb_config.c */
-verb_fn verb_check, verb_config;
+/* verb_check.c, verb_config.c, verb_map.c */
+verb_fn verb_check, verb_config, verb_map;
 
 #endif

@@ -23,6 +23,8 @@ const struct verb verbs[] = {
 	{ "config", "[-jnv] [NAME ...]",
 	    "print settings; -n: those that the file sets; -v: with meaning",
 	    verb_config },
+	{ "map", "[-a] FILE ... | -q KEY MAP",
+	    "compile text to FILE.cdb (-a: aliases); -q: ask a map", verb_map },
 };
 const size_t verb_count = NELEMS(verbs);
 
