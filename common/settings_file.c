@@ -230,7 +230,8 @@ continue_logical(struct load *l, struct logical *g, int number,
 	if (g->value.n > 0) {
 		(void)strbuf_add_char(&g->value, ' ');
 	}
-	if (!strbuf_add_slice(&g->value, more)) {
+	if (!strbuf_add_slice(&g->value, more) && g->row != NULL) {
+		g->row = NULL; /* what is cut is not to be judged */
 		say(l, number, "the value is longer than %d octets: use a map "
 		    "or a file", SETTINGS_VALUE_MAX);
 	}
@@ -433,6 +434,19 @@ add_file_members(struct load *l, const struct set_row *row, struct slice path,
 	return ok;
 }
 
+static bool
+names_a_file(struct slice list)
+{
+	struct slice member;
+
+	while (settings_member(&list, &member)) {
+		if (member.p[0] == '/') {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Members "/path" of a list become the members in that file. */
 static bool
 list_from_files(struct load *l, const struct set_row *row, struct strbuf *value)
@@ -441,6 +455,9 @@ list_from_files(struct load *l, const struct set_row *row, struct strbuf *value)
 	struct slice rest = strbuf_slice(value), member;
 	bool ok = true;
 
+	if (!names_a_file(rest)) {
+		return true; /* as it was written */
+	}
 	strbuf_init(&out, SETTINGS_VALUE_MAX);
 	while (ok && settings_member(&rest, &member)) {
 		if (member.p[0] == '/') {
