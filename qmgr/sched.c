@@ -100,6 +100,29 @@ sched_configure(struct sched *s, const struct sched_config *cfg)
 	sched_dests_update(s);
 }
 
+void
+sched_stop(struct sched *s)
+{
+	s->stopping = true;
+}
+
+bool
+sched_is_quiet(const struct sched *s)
+{
+	const struct work *w;
+
+	if (s->nrunning > 0 || !TAILQ_EMPTY(&s->marks) ||
+	    !TAILQ_EMPTY(&s->marks_out) || !TAILQ_EMPTY(&s->acks)) {
+		return false;
+	}
+	TAILQ_FOREACH(w, &s->works, link) {
+		if (w->record > 0 || w->fates_out) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* -- time ------------------------------------------------------------------ */
 
 void
@@ -392,6 +415,9 @@ sched_next(struct sched *s, struct sched_action *a)
 	if (sched_build_mark(s, a) || sched_build_fates(s, a)) {
 		return true;
 	}
+	if (s->stopping) {
+		return false;
+	}
 	if (!s->take_out) {
 		s->take_out = true;
 		a->kind = SCHED_TAKE;
@@ -420,15 +446,18 @@ sched_wake_ms(const struct sched *s)
 	if (!s->cleanup_up) {
 		return at;
 	}
-	/* Without room it is not the time that is awaited. */
-	if (e != NULL && has_room(s) && s->nactive < s->cfg.active_limit) {
-		sooner(&at, e->due_ms);
-	}
 	if (w != NULL) {
 		sooner(&at, w->slow_ms);
 	}
 	if (m != NULL) {
 		sooner(&at, m->retry_ms);
+	}
+	if (s->stopping) {
+		return at;
+	}
+	/* Without room it is not the time that is awaited. */
+	if (e != NULL && has_room(s) && s->nactive < s->cfg.active_limit) {
+		sooner(&at, e->due_ms);
 	}
 	sooner(&at, sched_agents_wake(s));
 	return at;

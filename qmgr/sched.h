@@ -68,6 +68,11 @@ void sched_configure(struct sched *s, const struct sched_config *cfg);
  */
 void sched_time(struct sched *s, uint64_t mono_ms, uint64_t real_us);
 
+/* Give nothing out any more and take nothing; what is out is still recorded. */
+void sched_stop(struct sched *s);
+/* Nothing is in an agent's hands, all that was said is recorded. */
+bool sched_is_quiet(const struct sched *s);
+
 /* -- what is to be done ----------------------------------------------------- */
 
 enum sched_kind {

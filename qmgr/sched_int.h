@@ -177,7 +177,7 @@ struct sched {
 	uint32_t ndest_buckets, ndests;
 	struct agent agents[SCHED_AGENTS];
 
-	bool cleanup_up, take_out;
+	bool cleanup_up, take_out, stopping;
 	unsigned gets_out;
 	struct works pages, fates, slow;
 	struct marks marks; /* to be sent; slow: in a while; wait: for the work */

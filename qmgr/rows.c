@@ -1,0 +1,136 @@
+/* A message of the queue as rows for the tools. */
+#include "config.h"
+
+#include <time.h>
+
+#include "common/qid.h"
+#include "qmgr/service.h"
+
+/* RFC 3339 in UTC: a program without files knows no time zone. */
+static void
+add_time(struct ctl_session *cs, const char *name, uint64_t seconds)
+{
+	char text[40] = "";
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	if (seconds != 0 && seconds < 253402300800 && gmtime_r(&t, &tm) != NULL &&
+	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
+		text[0] = '\0';
+	}
+	ctl_row_s(cs, name, slice_of(text));
+}
+
+static const char *
+state_name(enum sched_state s)
+{
+	return s == SCHED_S_HOLD ? "hold" : s == SCHED_S_ACTIVE ? "active" :
+	    "deferred";
+}
+
+static void
+add_message(struct ctl_session *cs, const struct sched_entry_in *in,
+    const char *status)
+{
+	char id[QID_TEXT + 1];
+
+	qid_format(in->qid, id);
+	ctl_row_s(cs, "queue_id", slice_of(id));
+	ctl_row_s(cs, "status", slice_of(status));
+	ctl_row_u(cs, "size", in->size);
+	add_time(cs, "arrival", in->arrived_us / 1000000);
+	ctl_row_u(cs, "_arrival_time", in->arrived_us / 1000000);
+	ctl_row_u(cs, "_recipients", in->rcpts_open);
+}
+
+/* "5.1.1 no such user" */
+static void
+add_reply(struct ctl_session *cs, const struct rcpt_item *r)
+{
+	struct strbuf b;
+
+	strbuf_init(&b, 0);
+	if (r->esc.n > 0) {
+		(void)strbuf_printf(&b, "%.*s ", SLF(r->esc));
+	}
+	(void)strbuf_add_slice(&b, r->reply);
+	ctl_row_s(cs, "reply", strbuf_slice(&b));
+	strbuf_clear(&b);
+}
+
+static void
+add_rcpt(struct ctl_session *cs, const struct sched_entry_in *in,
+    struct slice hold_reason, const struct rcpt_item *r, bool deferred)
+{
+	ctl_row_s(cs, "sender", in->reverse_path);
+	ctl_row_s(cs, "recipient", r->address);
+	ctl_row_s(cs, "_original_recipient", r->original);
+	ctl_row_s(cs, "_transport", r->transport);
+	ctl_row_s(cs, "_next_hop", r->next_hop);
+	ctl_row_u(cs, "attempts", r->attempt);
+	add_time(cs, "next_try", deferred ? r->next_at : 0);
+	ctl_row_u(cs, "_next_at", deferred ? r->next_at : 0);
+	add_reply(cs, r);
+	ctl_row_s(cs, "hold_reason", hold_reason);
+}
+
+static char
+lower_at(const char *s, size_t i)
+{
+	return ascii_lower(s[i]);
+}
+
+bool
+service_match(const char *wanted, struct slice address)
+{
+	const char *domain = wanted[0] == '@' ? wanted + 1 : wanted;
+	size_t n = strlen(domain), i;
+
+	if (strchr(domain, '@') != NULL || n == 0) {
+		return slice_case_eq(slice_of(domain), address);
+	}
+	if (address.n <= n || address.p[address.n - n - 1] != '@') {
+		return false;
+	}
+	for (i = 0; i < n; i++) {
+		if (lower_at(domain, i) !=
+		    lower_at(address.p, address.n - n + i)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+service_rows(const struct qmgr *q, struct ctl_session *cs,
+    const struct sched_entry_in *in, struct slice hold_reason,
+    const struct walk_filter *f, bool limited)
+{
+	struct slice page = in->page;
+	struct sched_info info;
+	struct rcpt_item r;
+	bool bad = false, active;
+	enum sched_state state;
+
+	sched_info(q->s, in->qid, &info);
+	if (limited) {
+		ctl_row_begin(cs);
+		add_message(cs, in, state_name(info.state));
+		ctl_row_end(cs);
+		return;
+	}
+	while (rcpt_item_decode(&page, &r, &bad)) {
+		if (f->recipient != NULL &&
+		    !service_match(f->recipient, r.address) &&
+		    !service_match(f->recipient, r.original)) {
+			continue;
+		}
+		active = sched_is_active(q->s, in->qid, r.index);
+		state = info.state == SCHED_S_HOLD ? SCHED_S_HOLD :
+		    active ? SCHED_S_ACTIVE : SCHED_S_DEFERRED;
+		ctl_row_begin(cs);
+		add_message(cs, in, state_name(state));
+		add_rcpt(cs, in, hold_reason, &r, state == SCHED_S_DEFERRED);
+		ctl_row_end(cs);
+	}
+}

@@ -1,0 +1,271 @@
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "common/qid.h"
+#include "common/xmalloc.h"
+#include "qmgr/service.h"
+
+/* -- what an act aims at ------------------------------------------------------- */
+
+static bool
+set_state(struct walk_filter *f, struct slice value)
+{
+	static const struct {
+		const char *name;
+		enum sched_state state;
+	} names[] = {
+		{ "active", SCHED_S_ACTIVE },
+		{ "deferred", SCHED_S_DEFERRED },
+		{ "hold", SCHED_S_HOLD },
+	};
+	size_t i;
+
+	for (i = 0; i < NELEMS(names); i++) {
+		if (slice_eq(value, slice_of(names[i].name))) {
+			f->state = names[i].state;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+set_text(char **field, struct slice value)
+{
+	free(*field);
+	*field = xslicedup(value);
+}
+
+/* "key=value"; NULL, or what is wrong with it. */
+static const char *
+add_filter(struct walk_filter *f, struct slice word)
+{
+	size_t at = slice_find(word, '=');
+	struct slice key = slice_make(word.p, at), value;
+
+	if (at == word.n) {
+		return "neither a queue id nor a filter "
+		    "(id=, sender=, recipient=, status=)";
+	}
+	value = slice_make(word.p + at + 1, word.n - at - 1);
+	if (slice_eq(key, SL("sender"))) {
+		set_text(&f->sender, value);
+	} else if (slice_eq(key, SL("recipient"))) {
+		set_text(&f->recipient, value);
+	} else if (slice_eq(key, SL("id"))) {
+		f->one = true;
+		return qid_parse(value, &f->qid) ? NULL : "no queue id";
+	} else if (slice_eq(key, SL("status"))) {
+		return set_state(f, value) ? NULL :
+		    "the status is active, deferred or hold";
+	} else {
+		return "the filters are id=, sender=, recipient=, status=";
+	}
+	return NULL;
+}
+
+static void
+filter_clear(struct walk_filter *f)
+{
+	free(f->sender);
+	free(f->recipient);
+}
+
+/* The words after the verb. False: the tool has got its answer. */
+static bool
+read_target(struct ctl_session *cs, const struct slice *words, unsigned n,
+    struct walk_filter *f)
+{
+	const char *why = NULL;
+	unsigned i;
+
+	memset(f, 0, sizeof(*f));
+	for (i = 0; i < n && why == NULL; i++) {
+		if (n == 1 && qid_parse(words[i], &f->qid)) {
+			f->one = true;
+		} else if (n > 1 || !slice_eq(words[i], SL("all"))) {
+			why = add_filter(f, words[i]);
+		}
+	}
+	if (why != NULL) {
+		ctl_end(cs, EX_USAGE, "%.*s: %s",
+		    (int)(words[i - 1].n < 200 ? words[i - 1].n : 200),
+		    words[i - 1].p, why);
+		filter_clear(f);
+	}
+	return why == NULL;
+}
+
+/* -- verbs ---------------------------------------------------------------------- */
+
+/* Everybody on the admin socket, root and our own account elsewhere. */
+static bool
+is_limited(const struct service *sv, const struct ctl_session *cs)
+{
+	unsigned uid = ctl_session_uid(cs);
+
+	return !ctl_session_is_admin(cs) && uid != 0 && uid != sv->own_uid;
+}
+
+static void
+ask_list(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	struct service *sv = arg;
+	struct walk_filter f;
+
+	if (!read_target(cs, words + 1, nwords - 1, &f)) {
+		return;
+	}
+	if (is_limited(sv, cs) && (f.sender != NULL || f.recipient != NULL)) {
+		/* A filter would tell what the view hides. */
+		filter_clear(&f);
+		ctl_end(cs, EX_NOPERM, "only an administrator may filter by "
+		    "sender or recipient");
+		return;
+	}
+	walk_start(sv, cs, WALK_LIST, &f, is_limited(sv, cs));
+}
+
+static void
+ask_count(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	struct service *sv = arg;
+	struct sched_counts n;
+
+	(void)words;
+	(void)nwords;
+	sched_counts(sv->q->s, &n);
+	ctl_row_begin(cs);
+	ctl_row_u(cs, "active", n.active);
+	ctl_row_u(cs, "deferred", n.deferred);
+	ctl_row_u(cs, "hold", n.hold);
+	ctl_row_u(cs, "total", n.active + n.deferred + n.hold);
+	ctl_row_u(cs, "running", n.running);
+	ctl_row_u(cs, "_recipients_in_memory", n.rcpts);
+	ctl_row_u(cs, "_destinations", n.destinations);
+	ctl_row_end(cs);
+	ctl_end(cs, 0, "%s", "");
+}
+
+static void
+act(struct service *sv, struct ctl_session *cs, enum walk_act what,
+    const struct slice *words, unsigned nwords)
+{
+	struct walk_filter f;
+
+	if (read_target(cs, words + 1, nwords - 1, &f)) {
+		walk_start(sv, cs, what, &f, false);
+	}
+}
+
+/* Nothing: all; an id, filters, or a domain of recipients. */
+static void
+ask_flush(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	struct service *sv = arg;
+	struct walk_filter f = { .one = false };
+	uint64_t qid, n;
+
+	if (nwords == 1 || (nwords == 2 && slice_eq(words[1], SL("all")))) {
+		qmgr_time(sv->q);
+		n = sched_flush_all(sv->q->s);
+		qmgr_wake(sv->q);
+		ctl_end(cs, 0, "%" PRIu64 " deferred message%s to be tried now",
+		    n, n == 1 ? " is" : "s are");
+	} else if (nwords == 2 && !qid_parse(words[1], &qid) &&
+	    slice_find(words[1], '=') == words[1].n) {
+		set_text(&f.recipient, words[1]);
+		walk_start(sv, cs, WALK_FLUSH, &f, false);
+	} else {
+		act(sv, cs, WALK_FLUSH, words, nwords);
+	}
+}
+
+static void
+ask_hold(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	act(arg, cs, WALK_HOLD, words, nwords);
+}
+
+static void
+ask_release(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	act(arg, cs, WALK_RELEASE, words, nwords);
+}
+
+static void
+ask_delete(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	act(arg, cs, WALK_DELETE, words, nwords);
+}
+
+static void
+ask_requeue(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	act(arg, cs, WALK_REQUEUE, words, nwords);
+}
+
+static const struct ctl_verb verbs[] = {
+	/* name, administrators only, words after it, what answers */
+	{ "list", false, 0, 8, ask_list },
+	{ "count", false, 0, 0, ask_count },
+	{ "flush", true, 0, 8, ask_flush },
+	{ "hold", true, 1, 8, ask_hold },
+	{ "release", true, 1, 8, ask_release },
+	{ "delete", true, 1, 8, ask_delete },
+	{ "requeue", true, 1, 8, ask_requeue },
+};
+
+/* -- life ------------------------------------------------------------------------ */
+
+void
+service_init(struct service *sv, struct qmgr *q)
+{
+	memset(sv, 0, sizeof(*sv));
+	sv->q = q;
+	sv->own_uid = geteuid();
+	slots_init(&sv->walks);
+}
+
+void
+service_listen(struct service *sv, int fd, bool admin)
+{
+	if (sv->nservers == SERVICE_SOCKETS) {
+		(void)close(fd);
+		return;
+	}
+	sv->servers[sv->nservers++] = ctl_server_new(sv->q->base, fd, admin,
+	    IPC_QMGR, verbs, NELEMS(verbs), sv);
+}
+
+void
+service_clear(struct service *sv)
+{
+	while (sv->nservers > 0) {
+		ctl_server_free(sv->servers[--sv->nservers]);
+	}
+	slots_clear(&sv->walks);
+}
+
+void
+service_marked(struct service *sv, uint64_t token, uint64_t qid,
+    unsigned result, struct slice text)
+{
+	struct walk *w = slots_get(&sv->walks, (uint32_t)token);
+
+	if (w != NULL) {
+		walk_marked(w, qid, result, text);
+	}
+}

@@ -1,0 +1,76 @@
+/*
+ * service - the queue for the tools: list, count, flush, hold, release, delete,
+ * requeue, on the control sockets. Nothing that a tool does can keep qmgr from
+ * its work: answers are streamed, with one page in memory for each tool.
+ *
+ * What an act aims at: one queue id, `all', or filters, all of which must fit:
+ *   id=ID  sender=ADDR  recipient=ADDR  status=active|deferred|hold
+ * ADDR is an address, or a domain, with or without "@" before it.
+ *
+ * The view of a public socket: root and the account that qmgr runs as see
+ * everything; others see ids, times, sizes, numbers and states, one row a
+ * message, and neither addresses nor replies.
+ */
+#ifndef QMGR_SERVICE_H
+#define QMGR_SERVICE_H
+
+#include "common/ctl.h"
+#include "qmgr/qmgr.h"
+
+#define SERVICE_SOCKETS 8
+#define SERVICE_MARKS   32 /* MARKs that one tool has on their way */
+
+struct walk;
+
+struct service {
+	struct qmgr *q;
+	struct ctl_server *servers[SERVICE_SOCKETS];
+	unsigned nservers;
+	struct slots walks; /* by token: who awaits a MARKED */
+	unsigned own_uid;
+};
+
+void service_init(struct service *sv, struct qmgr *q);
+/* `fd' is listening (taken); admin: may act, and sees all. */
+void service_listen(struct service *sv, int fd, bool admin);
+void service_clear(struct service *sv);
+/* ops->marked of qmgr. */
+void service_marked(struct service *sv, uint64_t token, uint64_t qid,
+    unsigned result, struct slice text);
+
+/* -- walk.c: over the queue, for one tool -------------------------------------- */
+
+enum walk_act {
+	WALK_LIST,
+	WALK_FLUSH,
+	WALK_HOLD,
+	WALK_RELEASE,
+	WALK_DELETE,
+	WALK_REQUEUE,
+};
+
+struct walk_filter {
+	bool one;           /* `qid' only */
+	uint64_t qid;
+	char *sender, *recipient; /* NULL: any */
+	enum sched_state state;   /* SCHED_S_UNKNOWN: any */
+};
+
+/*
+ * Takes the filter's texts. Answers the tool, to the end. The filter has been
+ * checked; `limited' is the view of the public.
+ */
+void walk_start(struct service *sv, struct ctl_session *cs, enum walk_act act,
+    const struct walk_filter *f, bool limited);
+void walk_marked(struct walk *w, uint64_t qid, unsigned result,
+    struct slice text);
+
+/* -- rows.c ---------------------------------------------------------------------- */
+
+/* The rows of one page. */
+void service_rows(const struct qmgr *q, struct ctl_session *cs,
+    const struct sched_entry_in *in, struct slice hold_reason,
+    const struct walk_filter *f, bool limited);
+bool service_match(const char *wanted, struct slice address);
+
+#endif
