@@ -25,6 +25,16 @@ const struct verb verbs[] = {
 	    verb_config },
 	{ "map", "[-a] FILE ... | -q KEY MAP",
 	    "compile text to FILE.cdb (-a: aliases); -q: ask a map", verb_map },
+	{ "queue", "[-j] [list | count] [FILTER ...]",
+	    "the queue; filters: id= sender= recipient= status=", verb_queue },
+	{ "flush", "[ID | DOMAIN | FILTER ...]",
+	    "try deferred mail now; nothing: all of it", verb_flush },
+	{ "hold", "ID | all | FILTER ...", "deliver it no further", verb_hold },
+	{ "release", "ID | all | FILTER ...",
+	    "end a hold, and try at once what is open", verb_release },
+	{ "requeue", "ID | all | FILTER ...",
+	    "expand the open recipients anew", verb_requeue },
+	{ "delete", "ID | all | FILTER ...", "remove it for good", verb_delete },
 };
 const size_t verb_count = NELEMS(verbs);
 
