@@ -74,6 +74,68 @@ tool_need_settings(struct tool *t)
 	}
 }
 
+/* Does the line set something that sockets are found by? */
+static bool
+is_about_sockets(struct slice line)
+{
+	static const char *const names[] = { "queue_directory",
+		"runtime_directory", "admin_group", "empty_directory" };
+	struct slice name = slice_trim(slice_make(line.p,
+	    slice_find(line, '=')));
+	size_t i;
+
+	for (i = 0; i < NELEMS(names); i++) {
+		if (line.n > 0 && !ascii_isspace(line.p[0]) &&
+		    slice_eq(slice_of(names[i]), name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Those lines of the settings' file. */
+static void
+read_socket_lines(const char *path, struct strbuf *out)
+{
+	FILE *f = fopen(path, "re");
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+
+	(void)strbuf_add_char(out, '\n');
+	while (f != NULL && (n = getline(&line, &room, f)) > 0) {
+		if (is_about_sockets(slice_make(line, (size_t)n))) {
+			(void)strbuf_add(out, line, (size_t)n);
+		}
+	}
+	free(line);
+	if (f != NULL) {
+		(void)fclose(f);
+	}
+}
+
+void
+tool_need_sockets(struct tool *t)
+{
+	struct strbuf lines, errors;
+
+	if (tool_load(t)) {
+		return;
+	}
+	strbuf_init(&lines, 1024 * 1024);
+	strbuf_init(&errors, 0);
+	read_socket_lines(t->conf, &lines);
+	t->loaded = lines.n > 1 && settings_load(t->conf,
+	    strbuf_slice(&lines), &t->settings, &t->source, &errors);
+	strbuf_clear(&lines);
+	strbuf_clear(&errors);
+	if (!t->loaded) {
+		exit(EX_CONFIG);
+	}
+	tool_say(t, "going on with runtime_directory = %s",
+	    t->settings.runtime_directory);
+}
+
 static void
 say(const struct tool *t, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));

@@ -31,6 +31,13 @@ void tool_clear(struct tool *t);
 bool tool_load(struct tool *t);
 /* tool_load() or exit(EX_CONFIG). */
 void tool_need_settings(struct tool *t);
+/*
+ * Enough to find the sockets and the spool: when the file has errors, they are
+ * said, and what the lines of the directories' settings alone say is used, so
+ * that a running system can be asked and stopped whatever became of its file.
+ * Exits with EX_CONFIG when not even that is possible.
+ */
+void tool_need_sockets(struct tool *t);
 
 /* "NAME: text" on stderr. */
 void tool_say(const struct tool *t, const char *fmt, ...)

@@ -113,7 +113,7 @@ plain(struct tool *t, int argc, char **argv, const char *options)
 	if (optind != argc) {
 		return verb_usage(t, argv[0]);
 	}
-	tool_need_settings(t);
+	tool_need_sockets(t);
 	return tool_ask(t, TOOL_MASTER, words, 1, NULL);
 }
 
