@@ -207,16 +207,31 @@ drop_bounding_set(void)
 	}
 }
 
+/* What the forker needs of root: to become a user and set its limits, to end
+   it, to read an account file wherever it is. Nobody else keeps anything. */
+#define FORKER_CAPS                                                            \
+	(CAP(CAP_SETUID) | CAP(CAP_SETGID) | CAP(CAP_KILL) |                   \
+	    CAP(CAP_SYS_RESOURCE) | CAP(CAP_DAC_READ_SEARCH))
+#define CAP(c) (1u << (c)) /* all of them are below 32 */
+
 static void
 drop_capabilities(const struct sandbox_profile *p)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3,
 		0 };
-	struct __user_cap_data_struct none[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	struct __user_cap_data_struct have[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+	unsigned keep = p->keep_root ? FORKER_CAPS : 0;
 
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	if (syscall(SYS_capset, &head, none) == -1) {
-		fail(p, "no capabilities");
+	if (syscall(SYS_capget, &head, have) == -1) {
+		fail(p, "capabilities");
+	}
+	have[0].permitted &= keep;
+	have[0].effective = have[0].permitted;
+	have[0].inheritable = 0;
+	have[1].permitted = have[1].effective = have[1].inheritable = 0;
+	if (syscall(SYS_capset, &head, have) == -1) {
+		fail(p, "capabilities");
 	}
 }
 
@@ -331,8 +346,8 @@ sandbox_walls(const struct sandbox_request *rq, char *words, size_t cap)
 	if (id.change) {
 		become(p, id.uid, id.gid);
 	}
+	drop_capabilities(p);
 	if (!p->keep_root) {
-		drop_capabilities(p);
 		check_no_way_back(p);
 	}
 	if (ruleset >= 0 && sandbox_landlock_restrict(ruleset) == -1) {

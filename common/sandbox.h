@@ -24,11 +24,12 @@ struct sandbox_path {
 
 struct sandbox_request {
 	enum ipc_role program;     /* the row of the table */
-	const char *user;          /* account name or number ("_vsmtpd", "983") */
+	const char *user;          /* account name or number; NULL: the caller
+	                              has become that user already (worker) */
 	const char *empty_dir;     /* for profiles with a chroot */
 	const struct sandbox_path *paths; /* for profiles with Landlock */
 	size_t npaths;
-	bool probe;                /* wall_probe: try the forbidden acts, log them */
+	bool probe;                /* wall_probe: try the forbidden acts */
 };
 
 /*

@@ -16,7 +16,7 @@ enum sandbox_group {
 	SG_READ = 1u << 5,     /* open files to read, list directories */
 	SG_WRITE = 1u << 6,    /* create, write, rename, remove */
 	SG_WATCH = 1u << 7,    /* inotify */
-	SG_NSS = 1u << 8,      /* what account databases need: sockets, dlopen */
+	SG_NSS = 1u << 8,      /* account databases: sockets, dlopen */
 	SG_FORK = 1u << 9,     /* processes, and waiting for them */
 	SG_BECOME = 1u << 10,  /* another uid; walls of one's own */
 };
@@ -33,7 +33,7 @@ struct sandbox_profile {
 	const char *name;
 	bool chroot;      /* into the empty directory, when root */
 	bool drop;        /* to rq->user for good, when root */
-	bool keep_root;   /* stays root with its capabilities: the forker */
+	bool keep_root;   /* stays root, with few capabilities: the forker */
 	bool no_files;    /* RLIMIT_FSIZE 0 */
 	bool no_children; /* RLIMIT_NPROC 0: not even a thread */
 	enum sandbox_files files;

@@ -128,8 +128,8 @@ check_destination(struct slice v)
 	if (v.p[0] == '!') {
 		v = skip(v, 1);
 	}
-	if (settings_is_domain(v) || is_map(v) ||
-	    (v.n > 0 && v.p[0] == '[' && parse_address(v, false, addr, &bits))) {
+	if (settings_is_domain(v) || is_map(v) || (v.n > 0 && v.p[0] == '[' &&
+	    parse_address(v, false, addr, &bits))) {
 		return NULL;
 	}
 	return "is not a domain, !domain, [address] or type:map";

@@ -1,292 +1,40 @@
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/settings_impl.h"
 #include "common/xmalloc.h"
 
 /*
- * Reading the file. First the lines become raw values by row; then each row is
- * resolved: expanded (which resolves the rows it names first), completed,
- * parsed. A row that failed has said why; what depends on it fails in silence,
- * so that one mistake makes one error.
+ * Reading the file. First the lines become raw values by row
+ * (settings_lines.c); then each row is resolved: expanded (which resolves the
+ * rows it names first), completed, parsed. A row that failed has said why; what
+ * depends on it fails in silence, so that one mistake makes one error.
  */
-
-enum row_state { ROW_NEW, ROW_BUSY, ROW_GOOD, ROW_BAD };
-
-struct error {
-	int line;
-	char *text;
-};
-
-struct load {
-	const char *path;
-	struct settings *s;
-	struct settings_source *src; /* value: NULL until resolved */
-	enum row_state *state;       /* by row */
-	struct error *errors;
-	size_t nerrors;
-};
-
-#define ERRORS_MAX 200 /* a file of another kind needs no more */
-
-static size_t
-row_index(const struct set_row *row)
-{
-	return (size_t)(row - settings_table);
-}
-
-static void __attribute__((format(printf, 3, 4)))
-say(struct load *l, int line, const char *fmt, ...)
-{
-	struct strbuf b;
-	va_list ap;
-
-	if (l->nerrors == ERRORS_MAX) {
-		return;
-	}
-	strbuf_init(&b, 0);
-	va_start(ap, fmt);
-	(void)strbuf_vprintf(&b, fmt, ap);
-	va_end(ap);
-	l->errors = xreallocarray(l->errors, l->nerrors + 1,
-	    sizeof(l->errors[0]));
-	l->errors[l->nerrors++] = (struct error){ line, strbuf_take(&b) };
-}
-
-/* Printable text of what the file said. */
-static char *
-quoted(struct slice s)
-{
-	struct strbuf b;
-
-	strbuf_init(&b, 0);
-	strbuf_add_quoted(&b, s, 80);
-	return strbuf_take(&b);
-}
-
-static void
-say_unknown(struct load *l, int line, struct slice name, const char *in)
-{
-	const char *near = settings_nearest(name);
-	char *q = quoted(name);
-
-	say(l, line, "%s%sunknown setting \"%s\"%s%s%s", in != NULL ? in : "",
-	    in != NULL ? ": " : "", q, near != NULL ? " (did you mean " : "",
-	    near != NULL ? near : "", near != NULL ? "?)" : "");
-	free(q);
-}
-
-/* -- files ----------------------------------------------------------------- */
-
-/* All of the regular file at `path', at most SETTINGS_FILE_MAX octets. */
-static bool
-read_all(const char *path, struct strbuf *out, const char **why)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat st;
-	ssize_t r = 1;
-
-	*why = NULL;
-	if (fd == -1 || fstat(fd, &st) == -1) {
-		*why = strerror(errno);
-	} else if (!S_ISREG(st.st_mode)) {
-		*why = "not a regular file";
-	}
-	while (*why == NULL && r > 0) {
-		r = read(fd, strbuf_room(out, 65536), 65536);
-		if (r == -1 && errno != EINTR) {
-			*why = strerror(errno);
-		} else if (r > 0) {
-			strbuf_filled(out, (size_t)r);
-		}
-		r = r == -1 ? 1 : r;
-		if (out->n > SETTINGS_FILE_MAX) {
-			*why = "larger than 1 MiB";
-		}
-	}
-	if (fd != -1) {
-		(void)close(fd);
-	}
-	return *why == NULL;
-}
-
-/* The next line, without its LF. False at the end. */
-static bool
-next_line(struct slice *rest, struct slice *line)
-{
-	size_t lf = slice_find(*rest, '\n');
-
-	if (rest->n == 0) {
-		return false;
-	}
-	*line = slice_make(rest->p, lf);
-	lf += lf < rest->n ? 1 : 0;
-	*rest = slice_make(rest->p + lf, rest->n - lf);
-	return true;
-}
-
-/* What no line may have; NULL: all is well. */
-static const char *
-bad_octets(struct slice line)
-{
-	size_t i;
-
-	if (line.n > SETTINGS_LINE_MAX) {
-		return "the line is longer than 16384 octets";
-	}
-	for (i = 0; i < line.n; i++) {
-		if (line.p[i] == '\r') {
-			return "a carriage return: the file has the line ends "
-			    "of another system";
-		}
-		if (ascii_iscntrl(line.p[i]) && line.p[i] != '\t') {
-			return line.p[i] == '\0' ? "a NUL octet" :
-			    "a control octet";
-		}
-	}
-	return NULL;
-}
-
-/* -- the lines ------------------------------------------------------------- */
-
-static bool
-is_name_octet(char c)
-{
-	return ascii_isalnum(c) || c == '_';
-}
-
-/* What is being collected: a value and where it began. */
-struct logical {
-	const struct set_row *row; /* NULL: an unknown name, or none yet */
-	int line;                  /* 0: nothing yet */
-	struct strbuf value;
-};
-
-/* The value is whole: it becomes the row's, unless that has one. */
-static void
-finish_logical(struct load *l, struct logical *g)
-{
-	size_t i;
-
-	if (g->row != NULL) {
-		i = row_index(g->row);
-		if (l->src->line[i] != 0) {
-			say(l, g->line, "%s is set twice: first in line %d",
-			    g->row->name, l->src->line[i]);
-		} else {
-			free(l->src->raw[i]);
-			l->src->raw[i] = xslicedup(strbuf_slice(&g->value));
-			l->src->line[i] = g->line;
-		}
-	}
-	strbuf_reset(&g->value);
-}
-
-static void
-start_logical(struct load *l, struct logical *g, int number, struct slice line)
-{
-	size_t eq = slice_find(line, '='), i = 0;
-	struct slice name = slice_trim(slice_make(line.p, eq));
-	char *q;
-
-	finish_logical(l, g);
-	g->row = NULL;
-	g->line = number;
-	while (i < name.n && is_name_octet(name.p[i])) {
-		i++;
-	}
-	if (eq == line.n || i < name.n || name.n == 0) {
-		q = quoted(line);
-		say(l, number, "not a setting: \"%s\" (write name = value)", q);
-		free(q);
-		return;
-	}
-	g->row = settings_find(name);
-	if (g->row == NULL) {
-		say_unknown(l, number, name, NULL);
-		return;
-	}
-	(void)strbuf_add_slice(&g->value,
-	    slice_trim(slice_make(line.p + eq + 1, line.n - eq - 1)));
-}
-
-static void
-continue_logical(struct load *l, struct logical *g, int number,
-    struct slice more)
-{
-	if (g->line == 0) {
-		say(l, number, "a line that begins with white space goes on "
-		    "with the value before it, but there is none");
-		g->line = number;
-		return;
-	}
-	if (g->value.n > 0) {
-		(void)strbuf_add_char(&g->value, ' ');
-	}
-	if (!strbuf_add_slice(&g->value, more) && g->row != NULL) {
-		g->row = NULL; /* what is cut is not to be judged */
-		say(l, number, "the value is longer than %d octets: use a map "
-		    "or a file", SETTINGS_VALUE_MAX);
-	}
-}
-
-static void
-read_lines(struct load *l, struct slice text)
-{
-	struct logical g = { NULL, 0, { NULL, 0, 0, 0, false } };
-	struct slice line, trimmed;
-	const char *bad;
-	int number = 0;
-
-	strbuf_init(&g.value, SETTINGS_VALUE_MAX);
-	while (next_line(&text, &line)) {
-		number++;
-		trimmed = slice_trim(line);
-		bad = bad_octets(line);
-		if (bad != NULL) {
-			say(l, number, "%s", bad);
-			finish_logical(l, &g);
-			g.row = NULL;
-			g.line = number;
-		} else if (trimmed.n == 0 || trimmed.p[0] == '#') {
-			continue; /* also between a value's lines */
-		} else if (ascii_isspace(line.p[0])) {
-			continue_logical(l, &g, number, trimmed);
-		} else {
-			start_logical(l, &g, number, trimmed);
-		}
-	}
-	finish_logical(l, &g);
-	strbuf_clear(&g.value);
-}
 
 /* -- expansion ------------------------------------------------------------- */
 
-static bool resolve(struct load *l, const struct set_row *row);
+static bool resolve(struct settings_load *l, const struct set_row *row);
 
 /* Add the value of the setting `name', which `row' refers to. */
 static bool
-add_reference(struct load *l, const struct set_row *row, struct slice name,
-    struct strbuf *out)
+add_reference(struct settings_load *l, const struct set_row *row,
+    struct slice name, struct strbuf *out)
 {
 	const struct set_row *other = settings_find(name);
-	size_t i = row_index(row), o;
+	size_t i = settings_index(row), o;
 
 	if (other == NULL) {
-		say_unknown(l, l->src->line[i], name, row->name);
+		settings_say_unknown(l, l->src->line[i], name, row->name);
 		return false;
 	}
-	o = row_index(other);
+	o = settings_index(other);
 	if (l->state[o] == ROW_BUSY) {
-		say(l, l->src->line[i], "%s: $%s leads back to %s itself",
-		    row->name, other->name, other->name);
+		settings_say_row(l, row, "$%s leads back to %s itself",
+		    other->name, other->name);
 		return false;
 	}
 	return resolve(l, other) && strbuf_add_str(out, l->src->value[o]);
@@ -310,7 +58,7 @@ take_reference(struct slice *rest, struct slice *name)
 	if (brace) {
 		i = start = 2;
 	}
-	while (i < rest->n && is_name_octet(rest->p[i])) {
+	while (i < rest->n && settings_is_name_octet(rest->p[i])) {
 		i++;
 	}
 	*name = slice_make(rest->p + start, i - start);
@@ -324,9 +72,9 @@ take_reference(struct slice *rest, struct slice *name)
 
 /* The raw text of `row' with all references replaced. */
 static bool
-expand(struct load *l, const struct set_row *row, struct strbuf *out)
+expand(struct settings_load *l, const struct set_row *row, struct strbuf *out)
 {
-	size_t i = row_index(row), dollar;
+	size_t i = settings_index(row), dollar;
 	struct slice rest = slice_of(l->src->raw[i]), name;
 	bool ok = true;
 
@@ -338,8 +86,8 @@ expand(struct load *l, const struct set_row *row, struct strbuf *out)
 			break;
 		}
 		if (!take_reference(&rest, &name)) {
-			say(l, l->src->line[i], "%s: a $ that is not $name or "
-			    "${name} (write $$ for a dollar)", row->name);
+			settings_say_row(l, row, "a $ that is not $name or "
+			    "${name} (write $$ for a dollar)");
 			ok = false;
 		} else if (name.p[0] == '$') {
 			(void)strbuf_add_char(out, '$');
@@ -348,30 +96,29 @@ expand(struct load *l, const struct set_row *row, struct strbuf *out)
 		}
 	}
 	if (ok && out->clipped) {
-		say(l, l->src->line[i], "%s: longer than %d octets when "
-		    "expanded: use a map", row->name, SETTINGS_VALUE_MAX);
+		settings_say_row(l, row, "longer than %d octets when expanded: "
+		    "use a map", SETTINGS_VALUE_MAX);
 	}
 	return ok && !out->clipped;
 }
 
 /* Read the file that stands for a value; says why it cannot be. */
 static bool
-read_value_file(struct load *l, const struct set_row *row, struct slice path,
-    struct strbuf *out)
+read_value_file(struct settings_load *l, const struct set_row *row,
+    struct slice path, struct strbuf *out)
 {
 	char *name = xslicedup(path);
 	struct slice rest, line;
 	const char *why;
-	bool ok = read_all(name, out, &why);
+	bool ok = settings_read_all(name, out, &why);
 
 	rest = strbuf_slice(out);
-	while (ok && next_line(&rest, &line)) {
-		why = bad_octets(line);
+	while (ok && settings_next_line(&rest, &line)) {
+		why = settings_bad_octets(line);
 		ok = why == NULL;
 	}
 	if (!ok) {
-		say(l, l->src->line[row_index(row)], "%s: cannot use %s: %s",
-		    row->name, name, why);
+		settings_say_row(l, row, "cannot use %s: %s", name, why);
 	}
 	free(name);
 	return ok;
@@ -379,7 +126,8 @@ read_value_file(struct load *l, const struct set_row *row, struct slice path,
 
 /* A TEXT value that is a path becomes the first line of that file. */
 static bool
-text_from_file(struct load *l, const struct set_row *row, struct strbuf *value)
+text_from_file(struct settings_load *l, const struct set_row *row,
+    struct strbuf *value)
 {
 	struct strbuf file;
 	struct slice rest, line = SL("");
@@ -392,7 +140,7 @@ text_from_file(struct load *l, const struct set_row *row, struct strbuf *value)
 	ok = read_value_file(l, row, strbuf_slice(value), &file);
 	if (ok) {
 		rest = strbuf_slice(&file);
-		(void)next_line(&rest, &line);
+		(void)settings_next_line(&rest, &line);
 		strbuf_reset(value);
 		(void)strbuf_add_slice(value, slice_trim(line));
 	}
@@ -411,8 +159,8 @@ add_member(struct strbuf *out, struct slice member)
 
 /* The members of the lines of a file, comments left out. */
 static bool
-add_file_members(struct load *l, const struct set_row *row, struct slice path,
-    struct strbuf *out)
+add_file_members(struct settings_load *l, const struct set_row *row,
+    struct slice path, struct strbuf *out)
 {
 	struct strbuf file;
 	struct slice rest, line, member;
@@ -421,7 +169,7 @@ add_file_members(struct load *l, const struct set_row *row, struct slice path,
 	strbuf_init(&file, 0);
 	ok = read_value_file(l, row, path, &file);
 	rest = strbuf_slice(&file);
-	while (ok && next_line(&rest, &line)) {
+	while (ok && settings_next_line(&rest, &line)) {
 		line = slice_trim(line);
 		if (line.n > 0 && line.p[0] == '#') {
 			continue;
@@ -449,7 +197,8 @@ names_a_file(struct slice list)
 
 /* Members "/path" of a list become the members in that file. */
 static bool
-list_from_files(struct load *l, const struct set_row *row, struct strbuf *value)
+list_from_files(struct settings_load *l, const struct set_row *row,
+    struct strbuf *value)
 {
 	struct strbuf out;
 	struct slice rest = strbuf_slice(value), member;
@@ -467,9 +216,8 @@ list_from_files(struct load *l, const struct set_row *row, struct strbuf *value)
 		}
 	}
 	if (ok && out.clipped) {
-		say(l, l->src->line[row_index(row)], "%s: longer than %d "
-		    "octets with its files: use a map", row->name,
-		    SETTINGS_VALUE_MAX);
+		settings_say_row(l, row, "longer than %d octets with its "
+		    "files: use a map", SETTINGS_VALUE_MAX);
 		ok = false;
 	}
 	strbuf_clear(value);
@@ -481,10 +229,11 @@ list_from_files(struct load *l, const struct set_row *row, struct strbuf *value)
 
 /* mydomain, when it is not to be had from myhostname: as the file says it. */
 static bool
-domain_for_hostname(struct load *l, struct strbuf *out)
+domain_for_hostname(struct settings_load *l, struct strbuf *out)
 {
 	const struct set_row *row = settings_find(SL("mydomain"));
-	enum row_state *state = &l->state[row_index(row)], before = *state;
+	enum settings_state *state = &l->state[settings_index(row)];
+	enum settings_state before = *state;
 	struct strbuf b;
 	bool ok = true;
 
@@ -502,7 +251,7 @@ domain_for_hostname(struct load *l, struct strbuf *out)
 
 /* An empty myhostname: the system's name, made fully qualified. */
 static bool
-complete_hostname(struct load *l, struct strbuf *value)
+complete_hostname(struct settings_load *l, struct strbuf *value)
 {
 	char name[256];
 
@@ -520,27 +269,28 @@ complete_hostname(struct load *l, struct strbuf *value)
 
 /* An empty mydomain: myhostname without its first label. */
 static bool
-complete_domain(struct load *l, struct strbuf *value)
+complete_domain(struct settings_load *l, struct strbuf *value)
 {
 	const struct set_row *row = settings_find(SL("myhostname"));
 	const char *host, *dot;
 
-	if (l->state[row_index(row)] == ROW_BUSY) {
-		say(l, l->src->line[row_index(row)], "myhostname: $mydomain is "
-		    "not set, and would be taken from myhostname itself");
+	if (l->state[settings_index(row)] == ROW_BUSY) {
+		settings_say_row(l, row, "$mydomain is not set, and would be "
+		    "taken from myhostname itself");
 		return false;
 	}
 	if (!resolve(l, row)) {
 		return false;
 	}
-	host = l->src->value[row_index(row)];
+	host = l->src->value[settings_index(row)];
 	dot = strchr(host, '.');
 	(void)strbuf_add_str(value, dot != NULL ? dot + 1 : host);
 	return true;
 }
 
 static bool
-complete(struct load *l, const struct set_row *row, struct strbuf *value)
+complete(struct settings_load *l, const struct set_row *row,
+    struct strbuf *value)
 {
 	if (value->n > 0) {
 		return true;
@@ -557,7 +307,8 @@ complete(struct load *l, const struct set_row *row, struct strbuf *value)
 /* -- all together ---------------------------------------------------------- */
 
 static bool
-add_files(struct load *l, const struct set_row *row, struct strbuf *value)
+add_files(struct settings_load *l, const struct set_row *row,
+    struct strbuf *value)
 {
 	if ((row->flags & SET_FILE) == 0) {
 		return true;
@@ -567,7 +318,8 @@ add_files(struct load *l, const struct set_row *row, struct strbuf *value)
 }
 
 static bool
-parse_row(struct load *l, const struct set_row *row, struct slice value)
+parse_row(struct settings_load *l, const struct set_row *row,
+    struct slice value)
 {
 	struct strbuf why;
 	bool ok;
@@ -575,7 +327,7 @@ parse_row(struct load *l, const struct set_row *row, struct slice value)
 	strbuf_init(&why, 0);
 	ok = settings_set(l->s, row, value, &why);
 	if (!ok) {
-		say(l, l->src->line[row_index(row)], "%s: %s", row->name,
+		settings_say_row(l, row, "%s",
 		    why.p != NULL ? why.p : "bad value");
 	}
 	strbuf_clear(&why);
@@ -584,9 +336,9 @@ parse_row(struct load *l, const struct set_row *row, struct slice value)
 
 /* Expand, complete and parse a row, once. False: it failed and has said so. */
 static bool
-resolve(struct load *l, const struct set_row *row)
+resolve(struct settings_load *l, const struct set_row *row)
 {
-	size_t i = row_index(row);
+	size_t i = settings_index(row);
 	struct strbuf value;
 	bool ok;
 
@@ -605,14 +357,15 @@ resolve(struct load *l, const struct set_row *row)
 
 /* What must hold between settings, once each is good. */
 static void
-check_together(struct load *l)
+check_together(struct settings_load *l)
 {
-	size_t least = row_index(settings_find(SL("minimal_backoff_time")));
-	size_t most = row_index(settings_find(SL("maximal_backoff_time")));
+	const struct set_row *min = settings_find(SL("minimal_backoff_time"));
+	const struct set_row *max = settings_find(SL("maximal_backoff_time"));
+	size_t least = settings_index(min), most = settings_index(max);
 
 	if (l->state[least] == ROW_GOOD && l->state[most] == ROW_GOOD &&
 	    l->s->minimal_backoff_time > l->s->maximal_backoff_time) {
-		say(l, l->src->line[least] > l->src->line[most] ?
+		settings_say(l, l->src->line[least] > l->src->line[most] ?
 		    l->src->line[least] : l->src->line[most],
 		    "minimal_backoff_time (%llus) is longer than "
 		    "maximal_backoff_time (%llus)",
@@ -623,10 +376,10 @@ check_together(struct load *l)
 
 /* Put the errors into `out', in the order of the lines; free them. */
 static void
-hand_over_errors(struct load *l, struct strbuf *out)
+hand_over_errors(struct settings_load *l, struct strbuf *out)
 {
 	size_t i, j;
-	struct error e;
+	struct settings_error e;
 
 	for (i = 1; i < l->nerrors; i++) {
 		e = l->errors[i];
@@ -678,7 +431,7 @@ bool
 settings_load(const char *path, struct slice text, struct settings *s,
     struct settings_source *src, struct strbuf *errors)
 {
-	struct load l = { .path = path, .s = s, .src = src };
+	struct settings_load l = { .path = path, .s = s, .src = src };
 	struct strbuf file;
 	const char *why;
 	size_t i;
@@ -688,10 +441,11 @@ settings_load(const char *path, struct slice text, struct settings *s,
 	source_init(src);
 	l.state = xcalloc(settings_count, sizeof(l.state[0]));
 	strbuf_init(&file, 0);
-	if (text.p == NULL && !read_all(path, &file, &why)) {
-		say(&l, 0, "cannot be read: %s", why);
+	if (text.p == NULL && !settings_read_all(path, &file, &why)) {
+		settings_say(&l, 0, "cannot be read: %s", why);
 	} else {
-		read_lines(&l, text.p != NULL ? text : strbuf_slice(&file));
+		settings_read_lines(&l,
+		    text.p != NULL ? text : strbuf_slice(&file));
 		for (i = 0; i < settings_count; i++) {
 			(void)resolve(&l, &settings_table[i]);
 		}

@@ -28,10 +28,11 @@ typedef void users_reply_fn(void *asker, uint32_t tid,
 struct users_ask *users_ask_new(struct event_base *base, users_reply_fn *reply,
     users_lookup_fn *lookup);
 void users_ask_free(struct users_ask *u);
-/* The value of local_users, now and after a reload: nothing is known any more. */
+/* The value of local_users, now and after a reload: all is forgotten. */
 void users_ask_source(struct users_ask *u, const char *source);
 /* May reply before it returns. */
-void users_ask(struct users_ask *u, void *asker, uint32_t tid, struct slice name);
+void users_ask(struct users_ask *u, void *asker, uint32_t tid,
+    struct slice name);
 /* This asker is gone: no more replies to it. */
 void users_ask_forget(struct users_ask *u, const void *asker);
 

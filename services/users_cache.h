@@ -1,7 +1,7 @@
 /*
  * users_cache - what is known of names, for a short time: accounts that are
  * there 10 s, names that are not 5 s. At most USERS_CACHE_MAX; then the entry
- * that was put in first goes. Names come from the network, so the hash is keyed.
+ * that was put in first goes. Names come from the network: the hash is keyed.
  * Time is monotonic, in ms, and given.
  */
 #ifndef SERVICES_USERS_CACHE_H

@@ -36,9 +36,10 @@ reply(void *asker, uint32_t tid, const struct users_answer *a,
 
 	if (a->result == ACCOUNT_FOUND &&
 	    strlen(a->account.home) > ACCOUNT_HOME_MAX) {
-		const struct users_answer temp = { ACCOUNT_TEMP, { 0, 0, NULL } };
+		const struct users_answer temp = { .result = ACCOUNT_TEMP };
 
-		reply(asker, tid, &temp, "the home directory's name is too long");
+		reply(asker, tid, &temp, "the home directory's name is too "
+		    "long");
 		return;
 	}
 	if (why.n > 1000) {
