@@ -141,6 +141,31 @@ check_file(struct pickup *p, const struct stat *st)
 }
 
 static void
+not_opened(struct pickup *p, int error)
+{
+	struct stat st;
+
+	if (fstatat(p->dirfd, p->current.text, &st, AT_SYMLINK_NOFOLLOW) ==
+	    -1) {
+		return; /* its writer took it back */
+	}
+	p->uid = st.st_uid;
+	switch (error) {
+	case ELOOP:
+		set_aside(p, "a symbolic link");
+		break;
+	case EACCES:
+	case ENXIO: /* a socket */
+		set_aside(p, strerror(error));
+		break;
+	default: /* no descriptors, no memory: for now only */
+		log_warn("pickup: opening " DROP_DIRECTORY "/%s: %s",
+		    p->current.text, strerror(error));
+		break;
+	}
+}
+
+static void
 open_file(struct pickup *p)
 {
 	struct stat st;
@@ -149,11 +174,13 @@ open_file(struct pickup *p)
 	p->uid = UINT32_MAX;
 	p->fd = io_openat("pickup.open", p->dirfd, p->current.text,
 	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0);
-	if (p->fd == -1 && errno == ENOENT) {
-		return; /* its writer took it back */
+	if (p->fd == -1) {
+		not_opened(p, errno);
+		return;
 	}
-	if (p->fd == -1 || fstat(p->fd, &st) == -1) {
-		set_aside(p, strerror(errno));
+	if (fstat(p->fd, &st) == -1) {
+		(void)close(p->fd);
+		p->fd = -1;
 		return;
 	}
 	p->uid = st.st_uid;

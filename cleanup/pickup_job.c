@@ -100,15 +100,21 @@ on_content_ack(void *owner, uint32_t tid, const struct reply *r)
 }
 
 static void
-on_committed(void *owner, uint32_t tid, unsigned code, const char *esc,
-    const char *text)
+on_committed(void *owner, uint32_t tid, uint64_t qid, const struct reply *r)
 {
 	struct pickup_job *job = owner;
+	char id[QID_TEXT + 1];
 
 	(void)tid;
 	job->transaction = NULL;
-	end_with(job, code == 250 ? PICKUP_KEPT : code < 500 ? PICKUP_LATER :
-	    PICKUP_BAD, code, esc, text);
+	if (r->code == 250) {
+		qid_format(qid, id);
+		log_info("%s: uid=%u from=<%.*s>", id, (unsigned)job->uid,
+		    SLF(job->reverse_path));
+	}
+	end_with(job, r->code == 250 ? PICKUP_KEPT :
+	    r->code < 500 ? PICKUP_LATER : PICKUP_BAD, r->code, r->esc,
+	    r->text);
 }
 
 static const struct transaction_ops ops = {
@@ -157,6 +163,7 @@ check(struct pickup_job *job)
 		return;
 	}
 	job->octets = job->content.n;
+	job->reverse_path = h.reverse_path;
 	job->rcpts = h.rcpts;
 	begin(job, &h);
 }

@@ -76,13 +76,13 @@ on_content_ack(void *owner, uint32_t tid, const struct reply *r)
 }
 
 static void
-on_committed(void *owner, uint32_t tid, unsigned code, const char *esc,
-    const char *text)
+on_committed(void *owner, uint32_t tid, uint64_t qid, const struct reply *r)
 {
 	struct worker *w = owner;
 
+	(void)qid;
 	tid_table_drop(&w->transactions, tid);
-	send_reply(w, IPC_COMMITTED, tid, code, esc, text);
+	send_reply(w, IPC_COMMITTED, tid, r->code, r->esc, r->text);
 }
 
 static const struct transaction_ops transaction_ops = {

@@ -391,10 +391,10 @@ transaction_content(struct transaction *t, struct slice piece)
 
 /* Frees t. */
 static void
-finish(struct transaction *t, const struct reply *r)
+finish(struct transaction *t, uint64_t qid, const struct reply *r)
 {
 	if (t->ops != NULL) {
-		t->ops->committed(t->owner, t->tid, r->code, r->esc, r->text);
+		t->ops->committed(t->owner, t->tid, qid, r);
 	}
 	destroy(t);
 }
@@ -416,7 +416,7 @@ on_accepted(void *arg, uint64_t qid, int error)
 		accepting_spool_error(t->pg->accepting, error);
 		r = intake_spool_reply(error);
 	}
-	finish(t, &r);
+	finish(t, error == 0 ? qid : 0, &r);
 }
 
 bool
@@ -432,20 +432,20 @@ transaction_commit(struct transaction *t, uint32_t flags, uint64_t octets)
 	}
 	if (t->state == T_REFUSED) {
 		r = t->intake.refusal;
-		finish(t, &r);
+		finish(t, 0, &r);
 		return true;
 	}
 	if (octets != t->intake.received) {
 		return false;
 	}
 	if (t->envelope.nrcpts == 0) {
-		finish(t, &nobody);
+		finish(t, 0, &nobody);
 		return true;
 	}
 	if (intake_end(&t->intake, &f) == INTAKE_REFUSED) {
 		log_refusal(t);
 		r = t->intake.refusal;
-		finish(t, &r);
+		finish(t, 0, &r);
 		return true;
 	}
 	t->envelope.flags |= flags & ~(uint32_t)CONTENT_LOCAL; /* ours to say */

@@ -30,9 +30,10 @@ struct transaction_ops {
 	    const char *esc, const char *text);
 	/* Code 0: the next piece, please; else the content is refused. */
 	void (*content_ack)(void *owner, uint32_t tid, const struct reply *r);
-	/* The end: 250 when the message is durable. The transaction is gone. */
-	void (*committed)(void *owner, uint32_t tid, unsigned code,
-	    const char *esc, const char *text);
+	/* The end: 250 when the message is durable; `qid' is 0 otherwise. The
+	   transaction is gone. */
+	void (*committed)(void *owner, uint32_t tid, uint64_t qid,
+	    const struct reply *r);
 };
 
 /* How it begins. The slices are copied. */
