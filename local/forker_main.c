@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/child.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/sandbox.h"
 #include "local/become.h"
@@ -47,6 +48,7 @@ be_worker(const struct settings *settings, const char *name, int sock)
 {
 	const struct become b = { settings, name, sock };
 
+	io_plan_from_env("worker");
 	return become_worker(&b);
 }
 
