@@ -25,7 +25,7 @@ int
 io_openat(const char *site, int dirfd, const char *name, int flags, mode_t mode)
 {
 	struct io_call c = { .op = IO_OPEN, .site = site, .dir = dirfd,
-		.name = name, .fd = -1 };
+		.name = name, .fd = -1, .flags = flags };
 	int fd;
 
 	io_hook_before(&c);

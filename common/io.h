@@ -68,6 +68,9 @@ struct io_plan {
 	unsigned n; /* from 1, counted from io_plan() on */
 	int error;
 	bool stay;  /* FAIL: also each operation after the n-th */
+	bool changes; /* count only what changes files or directories, or
+	                 flushes: not opening for reading, not closing, and not
+	                 making directories */
 };
 
 /* Replaces the plan in force (NULL: none) and counts from zero again. */

@@ -105,12 +105,22 @@ apply_plan(struct io_call *c)
 	}
 }
 
+/* Does the plan count it? */
+static bool
+counts(const struct io_call *c)
+{
+	return !plan.changes || (c->op != IO_CLOSE && c->op != IO_MKDIR &&
+	    (c->op != IO_OPEN || (c->flags & O_CREAT) != 0));
+}
+
 void
 io_hook_before(struct io_call *c)
 {
 	(void)pthread_mutex_lock(&lock);
-	count++;
-	apply_plan(c);
+	if (counts(c)) {
+		count++;
+		apply_plan(c);
+	}
 	if (!recording) {
 		(void)pthread_mutex_unlock(&lock);
 	}

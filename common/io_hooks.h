@@ -13,7 +13,7 @@ struct io_call {
 	const char *site;
 	int dir, dir2; /* descriptors */
 	const char *name, *name2;
-	int fd;
+	int fd, flags; /* flags of open */
 	off_t offset;
 	size_t n; /* octets to write */
 	/* the plan: */

@@ -208,14 +208,21 @@ kit_text(size_t n)
 	return p;
 }
 
-struct spool_draft *
-kit_draft(struct kit *k, size_t n)
+void
+kit_fill(struct spool_draft *d, size_t n)
 {
-	struct spool_draft *d = spool_draft_new(k->sp);
 	char *text = kit_text(n);
 
 	(void)spool_draft_add(d, slice_make(text, n));
 	free(text);
+}
+
+struct spool_draft *
+kit_draft(struct kit *k, size_t n)
+{
+	struct spool_draft *d = spool_draft_new(k->sp);
+
+	kit_fill(d, n);
 	return d;
 }
 
@@ -241,10 +248,19 @@ kit_envelope(struct envelope *e, uint32_t nrcpts)
 int
 kit_accept(struct kit *k, size_t n, uint32_t nrcpts, uint64_t *qid)
 {
-	struct spool_draft *d = kit_draft(k, n);
-	struct envelope e;
+	struct spool_draft *d = spool_draft_new(k->sp);
 
 	*qid = spool_draft_qid(d);
+	return kit_accept_draft(k, d, n, nrcpts);
+}
+
+int
+kit_accept_draft(struct kit *k, struct spool_draft *d, size_t n,
+    uint32_t nrcpts)
+{
+	struct envelope e;
+
+	kit_fill(d, n);
 	kit_envelope(&e, nrcpts);
 	spool_accept(d, &e, on_done, k);
 	kit_wait(k);
@@ -301,8 +317,23 @@ int
 kit_group(struct kit *k, uint64_t parent, const uint32_t *indexes,
     size_t nindexes, const size_t *sizes, size_t nchildren, uint64_t *qids)
 {
-	struct fate_item items[8];
 	struct spool_draft *drafts[8];
+	size_t i;
+
+	for (i = 0; i < nchildren && i < NELEMS(drafts); i++) {
+		drafts[i] = spool_draft_new(k->sp);
+		qids[i] = spool_draft_qid(drafts[i]);
+	}
+	return kit_group_drafts(k, parent, indexes, nindexes, drafts, sizes,
+	    nchildren);
+}
+
+int
+kit_group_drafts(struct kit *k, uint64_t parent, const uint32_t *indexes,
+    size_t nindexes, struct spool_draft **drafts, const size_t *sizes,
+    size_t nchildren)
+{
+	struct fate_item items[8];
 	struct envelope es[8];
 	size_t i;
 
@@ -315,8 +346,7 @@ kit_group(struct kit *k, uint64_t parent, const uint32_t *indexes,
 			.esc = SL("2.0.0"), .reply = SL("expanded") };
 	}
 	for (i = 0; i < nchildren; i++) {
-		drafts[i] = kit_draft(k, sizes[i]);
-		qids[i] = spool_draft_qid(drafts[i]);
+		kit_fill(drafts[i], sizes[i]);
 		kit_envelope(&es[i], 1);
 		es[i].parent_qid = parent;
 		es[i].parent_rcpt = indexes[0];
@@ -354,6 +384,26 @@ kit_file(const struct kit *k, uint64_t qid, char out[512])
 		(void)closedir(d);
 	}
 	return found;
+}
+
+static size_t nfiles;
+
+static int
+count_one(const char *path, const struct stat *st, int what, struct FTW *ftw)
+{
+	(void)path;
+	(void)st;
+	(void)ftw;
+	nfiles += what != FTW_D;
+	return 0;
+}
+
+size_t
+kit_files(const struct kit *k)
+{
+	nfiles = 0;
+	(void)nftw(k->path, count_one, 16, FTW_PHYS);
+	return nfiles;
 }
 
 bool

@@ -50,6 +50,14 @@ char *kit_text(size_t n);
 /* A draft with that content, and an envelope for `nrcpts'. */
 struct spool_draft *kit_draft(struct kit *k, size_t n);
 void kit_envelope(struct envelope *e, uint32_t nrcpts);
+/* The text of kit_text(n) into a draft. */
+void kit_fill(struct spool_draft *d, size_t n);
+/* As below, with drafts that are empty yet. */
+int kit_accept_draft(struct kit *k, struct spool_draft *d, size_t n,
+    uint32_t nrcpts);
+int kit_group_drafts(struct kit *k, uint64_t parent, const uint32_t *indexes,
+    size_t nindexes, struct spool_draft **drafts, const size_t *sizes,
+    size_t nchildren);
 /* Each returns the error; accept gives the queue id. */
 int kit_accept(struct kit *k, size_t n, uint32_t nrcpts, uint64_t *qid);
 int kit_info(struct kit *k, uint64_t qid);
@@ -63,6 +71,8 @@ int kit_group(struct kit *k, uint64_t parent, const uint32_t *indexes,
     size_t nindexes, const size_t *sizes, size_t nchildren, uint64_t *qids);
 /* The path of a message's file; asks the disk which name it has. */
 bool kit_file(const struct kit *k, uint64_t qid, char out[512]);
+/* Files below queue/. */
+size_t kit_files(const struct kit *k);
 /* The content is what kit_text(n) gives. */
 bool kit_content_is(const struct kit *k, size_t n);
 

@@ -1,0 +1,340 @@
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/xmalloc.h"
+#include "tests/unit/spool_cut.h"
+
+#define OBJECTS 200
+#define ENTRIES 64
+
+struct entry {
+	char name[64];
+	size_t object;
+};
+
+/* A change that is not flushed. */
+struct change {
+	const struct io_record *r;
+	size_t object; /* of an added name */
+};
+
+struct object {
+	ino_t ino;
+	bool is_dir;
+	char *data;               /* a file, flushed */
+	size_t n;
+	struct entry *entries;    /* a directory, flushed */
+	size_t nentries;
+	struct change *changes;   /* since */
+	size_t nchanges;
+};
+
+struct cut_fs {
+	struct object objects[OBJECTS];
+	size_t n;
+};
+
+/* -- what a change does to a copy of the flushed state ---------------------------- */
+
+static void
+dir_remove(struct object *d, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < d->nentries; i++) {
+		if (strcmp(d->entries[i].name, name) == 0) {
+			d->entries[i] = d->entries[--d->nentries];
+			return;
+		}
+	}
+}
+
+static void
+dir_add(struct object *d, const char *name, size_t object)
+{
+	dir_remove(d, name);
+	if (d->nentries == ENTRIES) {
+		abort();
+	}
+	memcpy(d->entries[d->nentries].name, name, 64);
+	d->entries[d->nentries++].object = object;
+}
+
+static size_t
+dir_find(const struct object *d, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < d->nentries; i++) {
+		if (strcmp(d->entries[i].name, name) == 0) {
+			return d->entries[i].object;
+		}
+	}
+	return SIZE_MAX;
+}
+
+static void
+file_resize(struct object *f, size_t n)
+{
+	if (n > f->n) {
+		f->data = xrealloc(f->data, n);
+		memset(f->data + f->n, 0, n - f->n);
+	}
+	f->n = n;
+}
+
+static void
+file_write(struct object *f, const struct io_record *r, size_t n, bool zeros)
+{
+	size_t at = (size_t)r->offset;
+
+	if (at + n > f->n) {
+		file_resize(f, at + n);
+	}
+	if (zeros) {
+		memset(f->data + at, 0, n);
+	} else {
+		memcpy(f->data + at, r->data, n);
+	}
+}
+
+static void
+change_apply(struct object *o, const struct change *c)
+{
+	size_t moved;
+
+	switch (c->r->op) {
+	case IO_OPEN:
+	case IO_MKDIR:
+		dir_add(o, c->r->name, c->object);
+		break;
+	case IO_UNLINK:
+		dir_remove(o, c->r->name);
+		break;
+	case IO_RENAME: /* in one directory: one step */
+		moved = dir_find(o, c->r->name);
+		dir_remove(o, c->r->name);
+		if (moved != SIZE_MAX) {
+			dir_add(o, c->r->name2, moved);
+		}
+		break;
+	case IO_WRITE:
+		file_write(o, c->r, c->r->n, false);
+		break;
+	case IO_TRUNCATE:
+		file_resize(o, (size_t)c->r->offset);
+		break;
+	default:
+		abort();
+	}
+}
+
+/* -- the running file system --------------------------------------------------------- */
+
+static size_t
+object_add(struct cut_fs *fs, ino_t ino, bool is_dir)
+{
+	struct object *o = &fs->objects[fs->n];
+
+	if (fs->n == OBJECTS) {
+		abort();
+	}
+	*o = (struct object){ .ino = ino, .is_dir = is_dir };
+	if (is_dir) {
+		o->entries = xcalloc(ENTRIES, sizeof(*o->entries));
+	}
+	return fs->n++;
+}
+
+/* The newest with that inode: numbers are used again. */
+static struct object *
+object_of(struct cut_fs *fs, ino_t ino)
+{
+	size_t i;
+
+	for (i = fs->n; i > 0; i--) {
+		if (fs->objects[i - 1].ino == ino) {
+			return &fs->objects[i - 1];
+		}
+	}
+	abort();
+}
+
+struct cut_fs *
+cut_new(ino_t root)
+{
+	struct cut_fs *fs = xcalloc(1, sizeof(*fs));
+
+	(void)object_add(fs, root, true);
+	return fs;
+}
+
+void
+cut_free(struct cut_fs *fs)
+{
+	size_t i;
+
+	for (i = 0; i < fs->n; i++) {
+		free(fs->objects[i].data);
+		free(fs->objects[i].entries);
+		free(fs->objects[i].changes);
+	}
+	free(fs);
+}
+
+static void
+flush(struct object *o)
+{
+	size_t i;
+
+	for (i = 0; i < o->nchanges; i++) {
+		change_apply(o, &o->changes[i]);
+	}
+	o->nchanges = 0;
+}
+
+static void
+change_add(struct object *o, const struct io_record *r, size_t object)
+{
+	o->changes = xreallocarray(o->changes, o->nchanges + 1,
+	    sizeof(*o->changes));
+	o->changes[o->nchanges++] = (struct change){ r, object };
+}
+
+void
+cut_apply(struct cut_fs *fs, const struct io_record *r)
+{
+	size_t fresh;
+
+	switch (r->op) {
+	case IO_OPEN:
+	case IO_MKDIR:
+		fresh = object_add(fs, r->file, r->op == IO_MKDIR);
+		change_add(object_of(fs, r->dir), r, fresh);
+		break;
+	case IO_RENAME:
+		if (r->dir != r->dir2) {
+			abort(); /* the spool does not */
+		}
+		change_add(object_of(fs, r->dir), r, 0);
+		break;
+	case IO_UNLINK:
+		change_add(object_of(fs, r->dir), r, 0);
+		break;
+	case IO_WRITE:
+	case IO_TRUNCATE:
+		change_add(object_of(fs, r->file), r, 0);
+		break;
+	case IO_SYNC_FILE:
+	case IO_SYNC_DIR:
+		flush(object_of(fs, r->file));
+		break;
+	case IO_PROMISE:
+	case IO_CLOSE:
+		break;
+	case IO_SYNC_FS:
+	case IO_LINK:
+		abort(); /* the spool does not */
+	}
+}
+
+/* -- what is left -------------------------------------------------------------------- */
+
+static uint64_t
+roll(uint64_t *seed, uint64_t below)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return (*seed >> 20) % below;
+}
+
+static void
+leave_file(struct object *o, enum cut_variant v, uint64_t *seed)
+{
+	size_t i;
+
+	for (i = 0; i < o->nchanges; i++) {
+		const struct change *c = &o->changes[i];
+		bool is_write = c->r->op == IO_WRITE;
+
+		if (v == CUT_ZEROS && is_write) {
+			file_write(o, c->r, c->r->n, true);
+		} else if (v == CUT_RANDOM && is_write) {
+			file_write(o, c->r, (size_t)roll(seed, c->r->n + 1),
+			    roll(seed, 3) == 0);
+		} else if (v == CUT_RANDOM && roll(seed, 2) == 0) {
+			change_apply(o, c);
+		}
+	}
+}
+
+static void
+leave_dir(struct object *o, enum cut_variant v, uint64_t *seed)
+{
+	size_t i, n = o->nchanges;
+
+	n = v == CUT_LOST ? 0 : v == CUT_RANDOM ?
+	    (size_t)roll(seed, n + 1) : n;
+	for (i = 0; i < n; i++) {
+		change_apply(o, &o->changes[i]);
+	}
+}
+
+static void
+make_file(const struct object *o, const char *path)
+{
+	FILE *f = fopen(path, "wb");
+
+	if (f == NULL || (o->n > 0 && fwrite(o->data, 1, o->n, f) != o->n) ||
+	    fclose(f) != 0) {
+		abort();
+	}
+}
+
+static void
+make_object(const struct cut_fs *fs, size_t which, enum cut_variant v,
+    uint64_t *seed, const char *path)
+{
+	struct object o = fs->objects[which];
+	char below[1024];
+	size_t i;
+
+	if (!o.is_dir) {
+		o.data = xmalloc(o.n + 1);
+		if (o.n > 0) {
+			memcpy(o.data, fs->objects[which].data, o.n);
+		}
+		leave_file(&o, v, seed);
+		make_file(&o, path);
+		free(o.data);
+		return;
+	}
+	o.entries = xcalloc(ENTRIES, sizeof(*o.entries));
+	memcpy(o.entries, fs->objects[which].entries,
+	    ENTRIES * sizeof(*o.entries));
+	leave_dir(&o, v, seed);
+	if (which != 0 && mkdir(path, 0700) == -1) {
+		abort();
+	}
+	for (i = 0; i < o.nentries; i++) {
+		if (snprintf(below, sizeof(below), "%s/%s", path,
+		    o.entries[i].name) >= (int)sizeof(below)) {
+			abort();
+		}
+		make_object(fs, o.entries[i].object, v, seed, below);
+	}
+	free(o.entries);
+}
+
+void
+cut_make(const struct cut_fs *fs, enum cut_variant v, uint64_t seed,
+    const char *path)
+{
+	make_object(fs, 0, v, &seed, path);
+}

@@ -1,0 +1,389 @@
+/*
+ * The spool dies, meets errors and loses power at each of its file operations;
+ * what it has promised is there afterwards, whole, and it goes on. Needs the
+ * hooks of common/io (libhooks.a). Prints how many points it has tried: a point
+ * is (story, what happens, number of the operation), or for a power cut (story,
+ * what is left, number of operations before it).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "tests/unit/spool_cut.h"
+#include "tests/unit/spool_life.h"
+#include "tests/unit/unit.h"
+
+#define DEADLINE_S 300
+
+static const struct {
+	const char *name;
+	life_story *run;
+} stories[] = {
+	{ "serial", life_serial },
+	{ "crowd", life_crowd },
+};
+
+static size_t kills, faults, cuts, lost;
+
+static void
+report(const char *story, const char *what, unsigned n, const char *why)
+{
+	lost++;
+	print_message("LOST: story %s, %s at operation %u: %s\n", story, what, n,
+	    why);
+}
+
+/* -- after it --------------------------------------------------------------------- */
+
+/* Open, check the promises, deliver the rest, start again: empty. */
+static const char *
+aftermath(struct kit *k, struct ledger *ledger, bool to_the_end)
+{
+	const char *why;
+
+	if (!kit_open(k, NULL)) {
+		return "the spool cannot be opened";
+	}
+	why = ledger_check(ledger, k);
+	if (why == NULL && to_the_end) {
+		why = ledger_run_down(k);
+	}
+	kit_close(k);
+	if (why != NULL || !to_the_end) {
+		return why;
+	}
+	if (!kit_open(k, NULL)) {
+		return "the spool cannot be opened again";
+	}
+	if (spool_count(k->sp) != 0 || kit_files(k) != 0) {
+		why = "something is left at the end";
+	}
+	kit_close(k);
+	return why;
+}
+
+/* -- kills -------------------------------------------------------------------------- */
+
+/* The child's side: the story under a plan. */
+static _Noreturn void
+live(const struct kit *k, life_story *story, const struct io_plan *plan,
+    int trail)
+{
+	struct life l = { .kit = *k, .pipe = trail };
+
+	io_plan(plan);
+	if (!kit_open(&l.kit, NULL)) {
+		_exit(3);
+	}
+	if (story != NULL) {
+		story(&l);
+	}
+	kit_close(&l.kit);
+	_exit(l.broken != NULL ? 4 : 0);
+}
+
+/* Reads the trail to its end; a last line cut by the kill does not count. */
+static void
+read_trail(int fd, struct ledger *ledger)
+{
+	FILE *f = fdopen(fd, "r");
+	char line[128];
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (strchr(line, '\n') != NULL) {
+			ledger_line(ledger, line);
+		}
+	}
+	(void)fclose(f);
+}
+
+/* Returns whether the plan's kill came. */
+static bool
+run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
+    struct ledger *ledger)
+{
+	int trail[2], status;
+	pid_t pid;
+
+	if (pipe(trail) == -1 || (pid = fork()) == -1) {
+		abort();
+	}
+	if (pid == 0) {
+		(void)close(trail[0]);
+		live(k, story, plan, trail[1]);
+	}
+	(void)close(trail[1]);
+	read_trail(trail[0], ledger);
+	if (waitpid(pid, &status, 0) != pid) {
+		abort();
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+		report("?", "a run without a kill", 0, "it failed");
+	}
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* The recovery dies, too: at its first operation, then at its second, ... */
+static void
+kill_recovery(struct kit *k)
+{
+	struct io_plan plan = { .kind = IO_PLAN_KILL, .changes = true };
+	struct ledger nothing = { .nmail = 0 };
+
+	/* the first two, the flushes of each start, are no news */
+	for (plan.n = 3; run_killed(k, NULL, &plan, &nothing); plan.n++) {
+		kills++;
+	}
+}
+
+static void
+kill_story(size_t s, enum io_plan_kind kind)
+{
+	struct io_plan plan = { .kind = kind, .changes = true };
+	struct ledger ledger;
+	struct kit k;
+	const char *why;
+	bool killed = true;
+
+	for (plan.n = 1; killed; plan.n++) {
+		ledger = (struct ledger){ .nmail = 0 };
+		kit_make(&k);
+		killed = run_killed(&k, stories[s].run, &plan, &ledger);
+		kills += killed;
+		if (killed) {
+			kill_recovery(&k);
+		}
+		why = aftermath(&k, &ledger, true);
+		if (why != NULL) {
+			report(stories[s].name, kind == IO_PLAN_KILL ? "kill" :
+			    "torn write", plan.n, why);
+		}
+		kit_remove(&k);
+	}
+}
+
+static void
+killed_at_each_operation(void **state)
+{
+	size_t s;
+
+	(void)state;
+	for (s = 0; s < NELEMS(stories); s++) {
+		kill_story(s, IO_PLAN_KILL);
+		kill_story(s, IO_PLAN_TORN);
+	}
+	assert_int_equal(lost, 0);
+}
+
+/* -- faults --------------------------------------------------------------------------- */
+
+static const struct fault {
+	const char *name;
+	enum io_plan_kind kind;
+	int error;
+	bool stay, silent; /* silent: nobody is to notice */
+	bool all;          /* in each story; else in the first */
+} fault_kinds[] = {
+	{ "ENOSPC", IO_PLAN_FAIL, ENOSPC, false, false, true },
+	{ "EDQUOT", IO_PLAN_FAIL, EDQUOT, false, false, false },
+	{ "EIO", IO_PLAN_FAIL, EIO, false, false, true },
+	{ "EMFILE", IO_PLAN_FAIL, EMFILE, false, false, false },
+	{ "ENFILE", IO_PLAN_FAIL, ENFILE, false, false, false },
+	{ "EINTR", IO_PLAN_FAIL, EINTR, false, true, false },
+	{ "a short write", IO_PLAN_SHORT, 0, false, true, true },
+	{ "a short write, then ENOSPC", IO_PLAN_SHORT, ENOSPC, false, false,
+	    true },
+	{ "EIO from then on", IO_PLAN_FAIL, EIO, true, false, true },
+};
+
+static bool
+open_under_faults(struct life *l)
+{
+	int tries;
+
+	for (tries = 0; tries < 3; tries++) {
+		if (kit_open(&l->kit, NULL)) {
+			return true;
+		}
+		if (l->stay) {
+			io_plan(NULL);
+		}
+	}
+	l->broken = "the spool cannot be opened";
+	return false;
+}
+
+/* Returns whether the fault came. */
+static bool
+fault_once(size_t s, const struct fault *f, unsigned n)
+{
+	struct io_plan plan = { .kind = f->kind, .n = n, .error = f->error,
+		.stay = f->stay };
+	struct ledger ledger = { .nmail = 0 };
+	struct life l = { .pipe = -1, .ledger = &ledger,
+		.faults = !f->silent, .stay = f->stay };
+	const char *hit, *why;
+
+	kit_make(&l.kit);
+	io_plan(&plan);
+	if (open_under_faults(&l)) {
+		stories[s].run(&l);
+		kit_close(&l.kit);
+	}
+	hit = io_plan_hit();
+	io_plan(NULL);
+	/* what a failed flush of a directory leaves is not known */
+	ledger.lenient = f->stay || (hit != NULL &&
+	    strcmp(hit, "spool.dir.sync") == 0);
+	why = l.broken != NULL ? l.broken : aftermath(&l.kit, &ledger, true);
+	if (why != NULL) {
+		report(stories[s].name, f->name, n, why);
+	}
+	kit_remove(&l.kit);
+	return hit != NULL || (f->stay && l.dead);
+}
+
+static void
+faults_at_each_operation(void **state)
+{
+	size_t s, f;
+	unsigned n, misses;
+
+	(void)state;
+	for (s = 0; s < NELEMS(stories); s++) {
+		for (f = 0; f < NELEMS(fault_kinds); f++) {
+			if (s > 0 && !fault_kinds[f].all) {
+				continue;
+			}
+			/* a short write hits writes only: go on a while */
+			for (n = 1, misses = 0; misses < 12; n++) {
+				bool hit = fault_once(s, &fault_kinds[f], n);
+
+				faults += hit;
+				misses = hit ? 0 : misses + 1;
+			}
+		}
+	}
+	assert_int_equal(lost, 0);
+}
+
+/* -- power cuts ----------------------------------------------------------------------- */
+
+static void
+cut_here(const struct cut_fs *fs, size_t s, const struct ledger *ledger,
+    unsigned n)
+{
+	static const char *const names[] = { "power cut", "power cut (names)",
+		"power cut (zeros)", "power cut (random)" };
+	struct ledger copy;
+	struct kit k;
+	const char *why;
+	unsigned v;
+
+	for (v = 0; v < CUT_VARIANTS; v++) {
+		copy = *ledger;
+		kit_make(&k);
+		cut_make(fs, (enum cut_variant)v, 88172645463325252u + n,
+		    k.path);
+		why = aftermath(&k, &copy, v == CUT_LOST);
+		if (why != NULL) {
+			report(stories[s].name, names[v], n, why);
+		}
+		kit_remove(&k);
+		cuts++;
+	}
+}
+
+static void
+cut_story(size_t s)
+{
+	struct ledger ledger = { .nmail = 0 };
+	struct life l = { .pipe = -1 };
+	struct io_record *r;
+	struct cut_fs *fs;
+	struct stat st;
+	size_t i, n;
+
+	kit_make(&l.kit);
+	assert_int_equal(stat(l.kit.path, &st), 0);
+	io_plan(NULL);
+	io_record_start();
+	assert_true(kit_open(&l.kit, NULL));
+	stories[s].run(&l);
+	kit_close(&l.kit);
+	r = io_record_stop(&n);
+	kit_remove(&l.kit);
+	assert_null(l.broken);
+	fs = cut_new(st.st_ino);
+	for (i = 0; i < n; i++) {
+		cut_apply(fs, &r[i]);
+		if (r[i].op == IO_PROMISE) {
+			ledger_line(&ledger, r[i].name);
+		}
+		/* an intent changes nothing */
+		if (r[i].op != IO_PROMISE || r[i].name[0] < 'a') {
+			cut_here(fs, s, &ledger, (unsigned)i + 1);
+		}
+	}
+	cut_free(fs);
+	io_records_free(r, n);
+}
+
+static void
+power_cut_after_each_operation(void **state)
+{
+	size_t s;
+
+	(void)state;
+	for (s = 0; s < NELEMS(stories); s++) {
+		cut_story(s);
+	}
+	assert_int_equal(lost, 0);
+}
+
+/* ------------------------------------------------------------------------------------- */
+
+static void
+enough(void **state)
+{
+	(void)state;
+	print_message("crash: %zu distinct points (kill %zu, fault %zu, "
+	    "power cut %zu), %zu lost\n", kills + faults + cuts, kills, faults,
+	    cuts, lost);
+	assert_true(kills >= 150 && faults >= 300 && cuts >= 150);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(killed_at_each_operation),
+		cmocka_unit_test(faults_at_each_operation),
+		cmocka_unit_test(power_cut_after_each_operation),
+		cmocka_unit_test(enough),
+	};
+	int silence;
+
+	if (!io_build_has_hooks()) {
+		print_message("built without hooks\n");
+		return 1;
+	}
+	/* Nothing here needs a real disk: the power cuts are made up. */
+	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
+		(void)setenv("TMPDIR", "/dev/shm", 1);
+	}
+	silence = open("/dev/null", O_WRONLY); /* the spool's log lines */
+	(void)dup2(silence, STDERR_FILENO);
+	(void)close(silence);
+	(void)alarm(DEADLINE_S);
+	return cmocka_run_group_tests_name("spool_crash", tests, NULL, NULL);
+}
