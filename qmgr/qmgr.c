@@ -112,7 +112,7 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	qmgr_time(q);
-	at = earlier(qmgr_cleanup_deadlines(q), qmgr_agent_deadlines(q));
+	(void)qmgr_cleanup_deadlines(q);
 	do {
 		qmgr_agent_pressure(q);
 		if (!sched_next(q->s, &a)) {
@@ -127,6 +127,7 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 		qmgr_wake(q);
 		return;
 	}
+	at = earlier(qmgr_cleanup_deadlines(q), qmgr_agent_deadlines(q));
 	at = earlier(at, sched_wake_ms(q->s));
 	set_timer(q, q->stopping ? earlier(at, q->stop_ms) : at);
 }

@@ -208,6 +208,7 @@ qmgr_cleanup_deadlines(struct qmgr *q)
 	while ((a = TAILQ_FIRST(&q->asks)) != NULL && a->deadline_ms <= now) {
 		log_warn("cleanup does not answer in time");
 		fail(q, a);
+		qmgr_wake(q);
 	}
 	if (q->cleanup_gone_ms != 0 &&
 	    now >= q->cleanup_gone_ms + q->ipc_timeout_ms) {

@@ -56,24 +56,23 @@ static const struct {
 } acts[] = {
 	[WALK_LIST] = { IPC_MARK_HOLD, "", "" },
 	[WALK_FLUSH] = { IPC_MARK_HOLD, "to be tried now",
-	    "are being delivered already" },
+	    "in flight already" },
 	[WALK_HOLD] = { IPC_MARK_HOLD, "on hold",
-	    "were in flight and end first" },
+	    "in flight, ending first" },
 	[WALK_RELEASE] = { IPC_MARK_RELEASE, "released",
-	    "are in flight already" },
+	    "in flight already" },
 	[WALK_DELETE] = { IPC_MARK_DELETE, "deleted",
-	    "were in flight and may have arrived" },
+	    "in flight, and perhaps delivered all the same" },
 	[WALK_REQUEUE] = { IPC_MARK_REQUEUE, "requeued",
-	    "were in flight and ended first" },
+	    "in flight, ended first" },
 };
 
 static void
 add_in_flight(const struct walk *w, struct strbuf *b)
 {
 	if (w->in_flight > 0) {
-		(void)strbuf_printf(b, "; %" PRIu64 " deliver%s %s",
-		    w->in_flight, w->in_flight == 1 ? "y" : "ies",
-		    acts[w->act].in_flight);
+		(void)strbuf_printf(b, "; %s: %" PRIu64,
+		    acts[w->act].in_flight, w->in_flight);
 	}
 }
 
