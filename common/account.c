@@ -84,9 +84,10 @@ account_find(struct slice text, struct slice name, struct account_line *out)
 /* -- a file ------------------------------------------------------------------- */
 
 int
-account_read_file(const char *path, struct strbuf *text)
+account_read_file(int dirfd, const char *path, struct strbuf *text)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
+	    O_NOCTTY);
 	struct stat st;
 	ssize_t r = -1;
 	int saved;
@@ -124,7 +125,7 @@ lookup_file(const char *path, struct slice name, struct account *a,
 	struct strbuf text;
 
 	strbuf_init(&text, 0);
-	if (account_read_file(path, &text) == -1) {
+	if (account_read_file(AT_FDCWD, path, &text) == -1) {
 		(void)strbuf_printf(why, "%s: %s", path, strerror(errno));
 	} else if (!account_find(strbuf_slice(&text), name, &l)) {
 		r = ACCOUNT_NONE;

@@ -52,8 +52,9 @@ struct account_line {
  * (the highest is the kernel's "nobody asked"), a home that is not absolute.
  */
 bool account_parse_line(struct slice line, struct account_line *out);
-/* The whole regular file into `text': 0, or -1 with errno. Blocks. */
-int account_read_file(const char *path, struct strbuf *text);
+/* The whole regular file at `path' below dirfd into `text': 0, or -1 with
+   errno. Blocks. */
+int account_read_file(int dirfd, const char *path, struct strbuf *text);
 /* The first line of `text' with this name. */
 bool account_find(struct slice text, struct slice name,
     struct account_line *out);

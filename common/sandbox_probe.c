@@ -62,7 +62,8 @@ remove_place(const struct sandbox_place *place)
 static bool
 make_place(struct sandbox_place *place)
 {
-	int fd;
+	int fd, dir;
+	bool ok;
 
 	join(place->dir, sizeof(place->dir), "/tmp", "/veredus-probe-XXXXXX");
 	if (mkdtemp(place->dir) == NULL) {
@@ -70,14 +71,17 @@ make_place(struct sandbox_place *place)
 	}
 	join(place->file, sizeof(place->file), place->dir, "/f");
 	join(place->other, sizeof(place->other), place->dir, "/g");
+	/* fchmod(): a worker's probe runs behind the forker's filter. */
 	fd = open(place->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd == -1 || fchmod(fd, 0666) == -1 ||
-	    chmod(place->dir, 0777) == -1) {
-		remove_place(place);
-		return false;
-	}
+	dir = open(place->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ok = fd != -1 && dir != -1 && fchmod(fd, 0666) == 0 &&
+	    fchmod(dir, 0777) == 0;
 	(void)close(fd);
-	return true;
+	(void)close(dir);
+	if (!ok) {
+		remove_place(place);
+	}
+	return ok;
 }
 
 /* -- what is expected ------------------------------------------------------ */

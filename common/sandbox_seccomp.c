@@ -19,6 +19,11 @@
  */
 
 #define CALLS(list) list, NELEMS(list)
+#ifdef VEREDUS_DEBUG_WALLS
+#define DEBUG_WALLS true
+#else
+#define DEBUG_WALLS false
+#endif
 
 static const char *const base_calls[] = {
 	/* memory; mmap and mprotect without PROT_EXEC stand below */
@@ -216,10 +221,9 @@ add_deadly(scmp_filter_ctx ctx)
 	return r;
 }
 
-#ifdef VEREDUS_DEBUG_WALLS
 /* Sanitizers and coverage: all but the deadly, and no new sockets. */
 static int
-fill(scmp_filter_ctx ctx, const struct sandbox_profile *p)
+fill_debug(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 {
 	static const char *const refused[] = { "socket", "connect", "bind",
 		"chroot", "mknod", "mknodat" };
@@ -233,8 +237,6 @@ fill(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 	}
 	return r;
 }
-#define DEFAULT_ACTION SCMP_ACT_ALLOW
-#else
 
 /* glibc tries clone3 first, whose flags no filter can see; then clone. */
 static int
@@ -287,13 +289,12 @@ fill(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 	}
 	return r == 0 ? add_clone3(ctx) : r;
 }
-#define DEFAULT_ACTION SCMP_ACT_ERRNO(EPERM)
-#endif
 
 int
 sandbox_seccomp(const struct sandbox_profile *p)
 {
-	scmp_filter_ctx ctx = seccomp_init(DEFAULT_ACTION);
+	scmp_filter_ctx ctx = seccomp_init(DEBUG_WALLS ? SCMP_ACT_ALLOW :
+	    SCMP_ACT_ERRNO(EPERM));
 	int r;
 
 	if (ctx == NULL) {
@@ -304,7 +305,7 @@ sandbox_seccomp(const struct sandbox_profile *p)
 	/* Wishes that an old kernel or library may not know. */
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	r = fill(ctx, p);
+	r = DEBUG_WALLS ? fill_debug(ctx, p) : fill(ctx, p);
 	if (r == 0) {
 		r = seccomp_load(ctx);
 	}

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,7 +31,8 @@ struct lookup {
 
 struct users_ask {
 	users_reply_fn *reply;
-	char *source;
+	char *source, *dir;
+	int dirfd;   /* of the source's file, or -1 */
 	uint64_t generation;
 	bool cached; /* a file is a table in memory already, and always fresh */
 	struct users_cache *cache;
@@ -187,6 +189,7 @@ users_ask_new(struct event_base *base, users_reply_fn *reply,
 	struct users_ask *u = xcalloc(1, sizeof(*u));
 
 	u->reply = reply;
+	u->dirfd = -1;
 	u->cache = users_cache_new();
 	u->notify_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (u->notify_fd == -1) {
@@ -219,8 +222,29 @@ users_ask_free(struct users_ask *u)
 	event_free(u->notified);
 	event_free(u->tick);
 	users_cache_free(u->cache);
+	if (u->dirfd != -1) {
+		(void)close(u->dirfd);
+	}
 	free(u->source);
+	free(u->dir);
 	free(u);
+}
+
+static void
+open_directory(struct users_ask *u, const char *path)
+{
+	size_t n = (size_t)(strrchr(path, '/') - path);
+	char *dir = n > 0 ? xslicedup(slice_make(path, n)) : xstrdup("/");
+	int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd != -1 || u->dir == NULL || strcmp(u->dir, dir) != 0) {
+		if (u->dirfd != -1) {
+			(void)close(u->dirfd);
+		}
+		u->dirfd = fd;
+	}
+	free(u->dir);
+	u->dir = dir;
 }
 
 void
@@ -229,7 +253,10 @@ users_ask_source(struct users_ask *u, const char *source)
 	free(u->source);
 	u->source = xstrdup(source);
 	u->generation++;
-	u->cached = strncmp(source, "file:", 5) != 0;
+	u->cached = strncmp(source, "file:/", 6) != 0;
+	if (!u->cached) {
+		open_directory(u, source + 5);
+	}
 	users_cache_forget_all(u->cache);
 }
 
@@ -256,7 +283,7 @@ start_lookup(struct users_ask *u, const char *name)
 		return NULL;
 	}
 	l = xcalloc(1, sizeof(*l));
-	j = users_job_new(u->source, slice_of(name), l);
+	j = users_job_new(u->source, u->dirfd, slice_of(name), l);
 	if (!users_pool_ask(u->pool, j)) {
 		users_job_free(j);
 		free(l);

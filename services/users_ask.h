@@ -28,7 +28,11 @@ typedef void users_reply_fn(void *asker, uint32_t tid,
 struct users_ask *users_ask_new(struct event_base *base, users_reply_fn *reply,
     users_lookup_fn *lookup);
 void users_ask_free(struct users_ask *u);
-/* The value of local_users, now and after a reload: all is forgotten. */
+/*
+ * The value of local_users, before the walls and after a reload: all is
+ * forgotten. The directory of a file is opened here, and kept when a reload
+ * names it again but may no longer enter it.
+ */
 void users_ask_source(struct users_ask *u, const char *source);
 /* May reply before it returns. */
 void users_ask(struct users_ask *u, void *asker, uint32_t tid,

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -126,16 +127,19 @@ parse(struct users_file *f, struct strbuf *report)
 /* Looks at the file before it reads it: what changes in between is read again
    at the next lookup. */
 static bool
-refresh(struct users_file *f, const char *path, struct strbuf *why,
+refresh(struct users_file *f, int dirfd, const char *path, struct strbuf *why,
     struct strbuf *report)
 {
+	const char *name = dirfd == -1 ? path : strrchr(path, '/') + 1;
+	int at = dirfd == -1 ? AT_FDCWD : dirfd;
 	struct stat st;
 
-	if (stat(path, &st) == 0 && is_same(f, path, &st)) {
+	if (fstatat(at, name, &st, 0) == 0 && is_same(f, path, &st)) {
 		return true;
 	}
 	users_file_clear(f);
-	if (stat(path, &st) == -1 || account_read_file(path, &f->text) == -1) {
+	if (fstatat(at, name, &st, 0) == -1 ||
+	    account_read_file(at, name, &f->text) == -1) {
 		(void)strbuf_printf(why, "%s: %s", path, strerror(errno));
 		strbuf_clear(&f->text);
 		return false;
@@ -165,12 +169,13 @@ find(const struct users_file *f, struct slice name)
 }
 
 enum account_result
-users_file_lookup(struct users_file *f, const char *path, struct slice name,
-    struct account *a, struct strbuf *why, struct strbuf *report)
+users_file_lookup(struct users_file *f, int dirfd, const char *path,
+    struct slice name, struct account *a, struct strbuf *why,
+    struct strbuf *report)
 {
 	const struct account_line *l;
 
-	if (!refresh(f, path, why, report)) {
+	if (!refresh(f, dirfd, path, why, report)) {
 		return ACCOUNT_TEMP;
 	}
 	l = find(f, name);

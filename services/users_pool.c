@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,12 +26,13 @@ struct users_pool {
 };
 
 struct users_job *
-users_job_new(const char *source, struct slice name, void *lookup)
+users_job_new(const char *source, int dirfd, struct slice name, void *lookup)
 {
 	struct users_job *j = xcalloc(1, sizeof(*j));
 
 	j->source = xstrdup(source);
 	j->name = xslicedup(name);
+	j->dirfd = dirfd != -1 ? fcntl(dirfd, F_DUPFD_CLOEXEC, 0) : -1;
 	j->lookup = lookup;
 	strbuf_init(&j->why, 1000);
 	strbuf_init(&j->report, 0);
@@ -41,6 +43,9 @@ void
 users_job_free(struct users_job *j)
 {
 	if (j != NULL) {
+		if (j->dirfd != -1) {
+			(void)close(j->dirfd);
+		}
 		free(j->source);
 		free(j->name);
 		account_clear(&j->account);
@@ -76,7 +81,7 @@ void
 users_look_up(struct users_job *j, struct users_file *f)
 {
 	if (strncmp(j->source, "file:", 5) == 0) {
-		j->result = users_file_lookup(f, j->source + 5,
+		j->result = users_file_lookup(f, j->dirfd, j->source + 5,
 		    slice_of(j->name), &j->account, &j->why, &j->report);
 	} else {
 		j->result = account_lookup(j->source, slice_of(j->name),

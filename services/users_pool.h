@@ -13,6 +13,7 @@
 struct users_job {
 	struct users_job *next;
 	char *source, *name;     /* the setting local_users; owned */
+	int dirfd;               /* of the source's file, or -1; owned */
 	void *lookup;            /* the asker's, untouched */
 	enum account_result result;
 	struct account account;
@@ -36,8 +37,9 @@ bool users_pool_ask(struct users_pool *p, struct users_job *j);
 /* The next answer, or NULL; the caller frees it. */
 struct users_job *users_pool_answer(struct users_pool *p);
 
-struct users_job *users_job_new(const char *source, struct slice name,
-    void *lookup);
+/* Keeps a duplicate of dirfd. */
+struct users_job *users_job_new(const char *source, int dirfd,
+    struct slice name, void *lookup);
 void users_job_free(struct users_job *j);
 
 #endif

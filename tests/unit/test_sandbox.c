@@ -374,7 +374,7 @@ accept_body(const struct row *row)
 
 /* forker: a child becomes a user and enters walls of its own. */
 static void
-forker_body(const struct row *row)
+make_worker(const struct row *row, void (*body)(const struct row *))
 {
 	const struct row worker = { IPC_WORKER, "worker", NULL };
 	int status;
@@ -386,10 +386,22 @@ forker_body(const struct row *row)
 		if (geteuid() == 0) {
 			become_plain();
 		}
-		files_body(&worker);
+		body(&worker);
 		_exit(0);
 	}
 	NEED(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void
+forker_body(const struct row *row)
+{
+	make_worker(row, files_body);
+}
+
+static void
+forker_probe_body(const struct row *row)
+{
+	make_worker(row, probe_body);
 }
 
 static void
@@ -444,6 +456,22 @@ forker_makes_workers(void **state)
 {
 	(void)state;
 	check_body(forker_body, IPC_FORKER);
+}
+
+/* The worker's probe runs behind the forker's walls, and then its own. */
+static void
+workers_probe(void **state)
+{
+	static char said[65536];
+	int turn;
+
+	(void)state;
+	for (turn = 0; turn < (am_root() ? 2 : 1); turn++) {
+		assert_int_equal(run(forker_probe_body, &rows[4], turn == 1,
+		    said, sizeof(said)), 0);
+		assert_null(strstr(said, "BREACH"));
+		assert_non_null(strstr(said, " 0 breaches"));
+	}
 }
 
 /* -- what refuses to start ------------------------------------------------- */
@@ -509,6 +537,7 @@ main(void)
 		cmocka_unit_test(users_looks_up),
 		cmocka_unit_test(accepts),
 		cmocka_unit_test(forker_makes_workers),
+		cmocka_unit_test(workers_probe),
 		cmocka_unit_test(refuses),
 		cmocka_unit_test(accounts),
 	};

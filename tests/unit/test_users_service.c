@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,7 +126,7 @@ look(struct users_file *f, const char *name, unsigned *uid,
 	struct strbuf why;
 
 	strbuf_init(&why, 0);
-	r = users_file_lookup(f, path, slice_of(name), &a, &why, report);
+	r = users_file_lookup(f, -1, path, slice_of(name), &a, &why, report);
 	*uid = r == ACCOUNT_FOUND ? a.uid : 0;
 	assert_int_equal(r == ACCOUNT_TEMP, why.n > 0);
 	account_clear(&a);
@@ -320,6 +321,58 @@ too_many_are_refused(void **state)
 	event_base_free(base);
 }
 
+/* The file of a private instance below /root: reached by its directory, which
+   was opened before the uid went. */
+static _Noreturn void
+ask_as_plain_user(const char *source)
+{
+	struct users_ask *u;
+	int asker = 0;
+
+	base = event_base_new();
+	u = users_ask_new(base, on_reply, users_look_up);
+	users_ask_source(u, source);
+	if (setgid(65534) == -1 || setuid(65534) == -1) {
+		_exit(2);
+	}
+	memset(&seen, 0, sizeof(seen));
+	users_ask(u, &asker, 1, SL("ann"));
+	wait_for(1);
+	users_ask_source(u, source); /* a reload */
+	users_ask(u, &asker, 2, SL("ann"));
+	wait_for(2);
+	_exit(seen.yes == 2 ? 0 : 1);
+}
+
+static void
+below_a_closed_directory(void **state)
+{
+	char closed[] = "/tmp/veredus-closed-XXXXXX", open_dir[64], source[96];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0) {
+		skip(); /* only root has a uid to give up */
+	}
+	assert_non_null(mkdtemp(closed)); /* 0700 */
+	(void)snprintf(open_dir, sizeof(open_dir), "%s/etc", closed);
+	assert_int_equal(mkdir(open_dir, 0755), 0);
+	(void)snprintf(path, sizeof(path), "%s/passwd", open_dir);
+	(void)snprintf(source, sizeof(source), "file:%s", path);
+	write_file("ann:x:1:1::/home/ann:/bin/sh\n");
+	assert_int_equal(chmod(path, 0644), 0);
+	pid = fork();
+	if (pid == 0) {
+		ask_as_plain_user(source);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)unlink(path);
+	(void)rmdir(open_dir);
+	(void)rmdir(closed);
+}
+
 int
 main(void)
 {
@@ -328,6 +381,7 @@ main(void)
 		cmocka_unit_test(cache_expires),
 		cmocka_unit_test(cache_is_bounded),
 		cmocka_unit_test(file_is_followed),
+		cmocka_unit_test(below_a_closed_directory),
 		cmocka_unit_test(answers),
 		cmocka_unit_test(hanging_blocks_nobody),
 		cmocka_unit_test(too_many_are_refused),
