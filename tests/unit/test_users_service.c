@@ -105,7 +105,7 @@ cache_is_bounded(void **state)
 
 /* -- the file -------------------------------------------------------------- */
 
-static char path[64];
+static char path[128];
 
 static void
 write_file(const char *text)
@@ -347,7 +347,7 @@ ask_as_plain_user(const char *source)
 static void
 below_a_closed_directory(void **state)
 {
-	char closed[] = "/tmp/veredus-closed-XXXXXX", open_dir[64], source[96];
+	char closed[] = "/tmp/veredus-closed-XXXXXX", open_dir[64], source[160];
 	int status;
 	pid_t pid;
 
