@@ -23,8 +23,8 @@ void users_file_clear(struct users_file *f);
 /*
  * As account_lookup(). `dirfd' is the directory of `path', or -1: a file below
  * one that we cannot enter is reached by it. A file that cannot be read is
- * ACCOUNT_TEMP, also when it could be read before. `report' gets a line for each bad line of the file when
- * it is read (again); such lines are skipped.
+ * ACCOUNT_TEMP, also when it could be read before. `report' gets a line for each
+ * bad line of the file when it is read (again); such lines are skipped.
  */
 enum account_result users_file_lookup(struct users_file *f, int dirfd,
     const char *path, struct slice name, struct account *a, struct strbuf *why,

@@ -139,7 +139,7 @@ file_is_followed(void **state)
 {
 	struct users_file f;
 	struct strbuf report;
-	char wanted[256];
+	char wanted[400];
 	unsigned uid;
 
 	(void)state;
