@@ -182,6 +182,7 @@ free_parts(struct world *w)
 	resolving_free(pg->resolving);
 	assert_int_equal(pg->pending_octets, 0);
 	assert_int_equal(pg->committing, 0);
+	strbuf_clear(&pg->scratch);
 	spool_close(pg->spool);
 	policy_free(pg->policy);
 }

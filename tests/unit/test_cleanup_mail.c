@@ -563,6 +563,74 @@ too_many_transactions(void **state)
 	world_end(&w);
 }
 
+/* Any order of well-formed messages: the worker is served or dropped, and
+   nothing is left of it. */
+static void
+a_mad_worker(void **state)
+{
+	enum { MESSAGES = 4000 };
+	static const char *const rcpts[] = { "ann@example.org", "nobody",
+		"broken@example.org", "bob@localhost", "", "a b" };
+	struct world w;
+	uint32_t seed = 99, i, drops = 0;
+
+	(void)state;
+	world_begin(&w, "");
+	for (i = 0; i < MESSAGES; i++) {
+		uint32_t roll, tid;
+
+		seed = seed * 1103515245u + 12345u;
+		roll = seed >> 16;
+		tid = 1 + roll % 3;
+		if (w.smtpd.closed || w.smtpd.n > GOT_MAX - 200) {
+			drops++;
+			world_connect_smtpd(&w, 0);
+		}
+		switch (roll / 3 % 10) {
+		case 0:
+		case 1:
+			smtpd_mail(&w, tid, "a@b.example");
+			break;
+		case 2:
+		case 3:
+			peer_send(&w.smtpd, IPC_RCPT, tid, "s",
+			    rcpts[roll / 30 % NELEMS(rcpts)]);
+			break;
+		case 4:
+		case 5:
+			peer_send_blob(&w.smtpd, IPC_CONTENT, tid,
+			    roll / 30 % 2 == 0 ? SL("A: b\r\n") :
+			    SL("\r\nx\r\n"));
+			break;
+		case 6:
+			peer_send(&w.smtpd, IPC_COMMIT, tid, "uu", (uint64_t)0,
+			    (uint64_t)(roll / 30 % 3 * 6));
+			break;
+		case 7:
+		case 8:
+			peer_send(&w.smtpd, IPC_ABORT, tid, "");
+			break;
+		default:
+			peer_send(&w.smtpd, IPC_RESOLVE, tid, "sssuu", "",
+			    rcpts[roll / 30 % NELEMS(rcpts)], "192.0.2.9",
+			    (uint64_t)UINT32_MAX, (uint64_t)0);
+			break;
+		}
+		if (roll / 300 % 3 == 0) {
+			world_turn(&w);
+		}
+	}
+	assert_true(drops > 50);
+	if (!w.smtpd.closed) {
+		ipc_chan_free(w.smtpd.ch);
+		w.smtpd.ch = NULL;
+	}
+	world_settle(&w);
+	assert_int_equal(smtpd_service_open(w.pg.smtpd), 0);
+	assert_int_equal(w.pg.pending_octets, 0);
+	world_end(&w);
+}
+
 int
 main(void)
 {
@@ -582,6 +650,7 @@ main(void)
 		cmocka_unit_test(vrfy_leaves_nothing),
 		cmocka_unit_test(no_space_is_said_before),
 		cmocka_unit_test(too_many_transactions),
+		cmocka_unit_test(a_mad_worker),
 	};
 
 	return cmocka_run_group_tests_name("cleanup_mail", tests, NULL, NULL);
