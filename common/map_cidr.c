@@ -50,16 +50,18 @@ static bool
 add_line(struct rules *r, struct slice line, const char *seps,
     const char *where, unsigned number, struct strbuf *why)
 {
-	struct slice net = { "", 0 }, rest = line;
+	size_t at = 0;
+	struct slice net, rest;
 
-	if (rest.n > 0 && rest.p[0] == '!') { /* "! net" is "!net" */
-		do {
-			rest.p++;
-			rest.n--;
-		} while (rest.n > 0 && ascii_isspace(rest.p[0]));
+	while (at < line.n && (line.p[at] == '!' ||
+	    (at > 0 && line.p[at - 1] == '!' && ascii_isspace(line.p[at])))) {
+		at++; /* "! net" is "!net" */
 	}
-	(void)slice_word(&rest, seps, &net);
-	net = slice_make(line.p, (size_t)(net.p + net.n - line.p));
+	while (at < line.n && strchr(seps, line.p[at]) == NULL) {
+		at++;
+	}
+	net = slice_make(line.p, at);
+	rest = slice_make(line.p + at, line.n - at);
 	rest = slice_trim(rest);
 	if (rest.n > 0 && seps[0] == '=' && rest.p[0] == '=') {
 		rest = slice_trim(slice_make(rest.p + 1, rest.n - 1));
@@ -78,6 +80,12 @@ parse_file(struct rules *r, struct slice text, const char *path,
 
 	textlines_init(&t, text);
 	while (textlines_next(&t, &line, &number)) {
+		if (slice_find(line, '\0') < line.n) {
+			ok = false;
+			(void)strbuf_printf(why, "%s:%u: a NUL octet\n", path,
+			    number);
+			continue;
+		}
 		ok = add_line(r, line, " \t\r\n", path, number, why) && ok;
 	}
 	textlines_clear(&t);
