@@ -2,6 +2,13 @@
 
 #include "cleanup/check.h"
 #include "cleanup/resolve.h"
+#include "cleanup/surroundings.h"
+
+void
+cleanup_check_prepare(void *arg)
+{
+	surroundings_keep(arg);
+}
 
 bool
 cleanup_check(void *arg, struct strbuf *why)

@@ -9,7 +9,10 @@
 #include "common/settings.h"
 #include "common/strbuf.h"
 
-/* `arg' is the settings (const struct settings *). False: lines in `why'. */
+/* For both `arg' is the settings (const struct settings *). */
+/* What cleanup does before its rights go away. */
+void cleanup_check_prepare(void *arg);
+/* False: lines in `why'. */
 bool cleanup_check(void *arg, struct strbuf *why);
 
 #endif

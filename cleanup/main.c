@@ -50,6 +50,7 @@ enter_walls(struct child *c)
 		.user = c->settings.queue_user, .probe = c->settings.wall_probe };
 	char words[256] = "";
 
+	surroundings_keep(&c->settings);
 	surroundings_paths(&c->settings, &dirs, &paths, &rq.npaths);
 	rq.paths = paths;
 	sandbox_enter(&rq, words, sizeof(words));

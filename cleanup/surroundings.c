@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cleanup/surroundings.h"
+#include "common/map.h"
 #include "common/xmalloc.h"
 
 void
@@ -72,4 +73,19 @@ surroundings_paths(const struct settings *s, struct strlist *dirs,
 	p[i] = (struct sandbox_path){ s->queue_directory, true };
 	*paths = p;
 	*npaths = dirs->n + 1;
+}
+
+void
+surroundings_keep(const struct settings *s)
+{
+	struct strlist dirs;
+	struct sandbox_path *paths;
+	size_t n, i;
+
+	surroundings_paths(s, &dirs, &paths, &n);
+	for (i = 0; i < dirs.n; i++) {
+		map_keep_directory(dirs.at[i]);
+	}
+	free(paths);
+	surroundings_clear(&dirs);
 }

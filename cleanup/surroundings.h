@@ -16,5 +16,7 @@
 void surroundings_paths(const struct settings *s, struct strlist *dirs,
     struct sandbox_path **paths, size_t *npaths);
 void surroundings_clear(struct strlist *l);
+/* Keep the maps' directories open (common/map.h). */
+void surroundings_keep(const struct settings *s);
 
 #endif

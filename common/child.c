@@ -172,6 +172,13 @@ make_base(struct child *c)
 	}
 }
 
+/* Last words of an exit() before the loop runs arrive, too. */
+static void
+flush_at_exit(void)
+{
+	(void)log_flush();
+}
+
 void
 child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 {
@@ -194,6 +201,7 @@ child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 	(void)fcntl(CHILD_MASTER_FD, F_SETFD, FD_CLOEXEC);
 	(void)evutil_make_socket_nonblocking(STDERR_FILENO);
 	log_setup(NULL, true);
+	(void)atexit(flush_at_exit);
 	settings_init(&c->settings);
 	while (!started) {
 		r = ipc_sync_read(&c->sync, &m, START_TIMEOUT_MS);

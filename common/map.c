@@ -1,7 +1,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -113,7 +112,7 @@ int
 map_file_open(const char *path, struct stat *st, bool *trusted,
     struct strbuf *why)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = map_path_open(path);
 
 	if (fd == -1 || fstat(fd, st) == -1) {
 		(void)strbuf_printf(why, "%s: %s\n", path, strerror(errno));

@@ -27,6 +27,11 @@ enum map_result { MAP_FOUND, MAP_NONE, MAP_TEMP };
 struct map;
 
 /*
+ * Before rights go away: keep this directory open, so that maps in it can be
+ * opened, and found replaced, by an account that may not walk there.
+ */
+void map_keep_directory(const char *dir);
+/*
  * Open `spec'. NULL: `why' says what is wrong, a line for each thing: an unknown
  * type, a file that is missing, unsafe (writable by everybody) or broken.
  */

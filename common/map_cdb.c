@@ -112,7 +112,7 @@ refresh_cdb(struct map *m)
 	struct stat st;
 
 	s->checked_at = now();
-	if (stat(m->path, &st) == 0 && same_file(&st, &s->st)) {
+	if (map_path_stat(m->path, &st) == 0 && same_file(&st, &s->st)) {
 		s->warned = false;
 		return;
 	}

@@ -38,6 +38,9 @@ extern const struct map_type map_cdb, map_file, map_inline, map_static,
  */
 int map_file_open(const char *path, struct stat *st, bool *trusted,
     struct strbuf *why);
+/* open() to read, stat(): by the path, else in a kept directory (map_dirs.c). */
+int map_path_open(const char *path);
+int map_path_stat(const char *path, struct stat *st);
 /* Read a text file whole; *trusted as above. */
 bool map_file_read(const char *path, struct strbuf *out, bool *trusted,
     struct strbuf *why);

@@ -38,12 +38,12 @@ drop_to(const char *user, struct strbuf *why)
 }
 
 static _Noreturn void
-be_child(int out, const char *user, under_check *check, void *arg)
+be_child(int out, const struct under_work *w)
 {
 	const struct rlimit cpu = { UNDER_CPU_S, UNDER_CPU_S };
 	struct strbuf why;
 	struct slice rest;
-	ssize_t w = 1;
+	ssize_t n = 1;
 	bool ok;
 
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -51,14 +51,17 @@ be_child(int out, const char *user, under_check *check, void *arg)
 	(void)dup2(out, STDIN_FILENO); /* not closed by what follows */
 	(void)close_range(3, ~0u, 0);
 	strbuf_init(&why, 0);
-	ok = drop_to(user, &why) && check(arg, &why);
+	if (w->prepare != NULL) {
+		w->prepare(w->arg);
+	}
+	ok = drop_to(w->user, &why) && w->check(w->arg, &why);
 	rest = strbuf_slice(&why);
 	if (write(STDIN_FILENO, ok ? "Y" : "N", 1) == 1) {
-		while (rest.n > 0 && w > 0) {
-			w = write(STDIN_FILENO, rest.p, rest.n);
-			if (w > 0) {
-				rest.p += w;
-				rest.n -= (size_t)w;
+		while (rest.n > 0 && n > 0) {
+			n = write(STDIN_FILENO, rest.p, rest.n);
+			if (n > 0) {
+				rest.p += n;
+				rest.n -= (size_t)n;
 			}
 		}
 	}
@@ -66,7 +69,7 @@ be_child(int out, const char *user, under_check *check, void *arg)
 }
 
 int
-under_start(const char *user, under_check *check, void *arg, pid_t *pid)
+under_start(const struct under_work *w, pid_t *pid)
 {
 	int p[2], saved;
 
@@ -83,7 +86,7 @@ under_start(const char *user, under_check *check, void *arg, pid_t *pid)
 		return -1;
 	}
 	if (*pid == 0) {
-		be_child(p[1], user, check, arg);
+		be_child(p[1], w);
 	}
 	(void)close(p[1]);
 	return p[0];
@@ -101,13 +104,13 @@ under_verdict(struct slice got, struct strbuf *why)
 }
 
 bool
-under_run(const char *user, under_check *check, void *arg, struct strbuf *why)
+under_run(const struct under_work *w, struct strbuf *why)
 {
 	struct strbuf got;
 	ssize_t r = 1;
 	pid_t pid;
 	bool ok;
-	int fd = under_start(user, check, arg, &pid);
+	int fd = under_start(w, &pid);
 
 	if (fd == -1) {
 		(void)strbuf_printf(why, "cannot check the maps: %s\n",

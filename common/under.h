@@ -16,17 +16,24 @@
 /* The child's part: true when all is well; else lines in `why'. */
 typedef bool under_check(void *arg, struct strbuf *why);
 
+struct under_work {
+	const char *user;
+	/* May be NULL. Still has all rights: opens, but reads nothing. */
+	void (*prepare)(void *arg);
+	under_check *check;
+	void *arg;
+};
+
 /*
  * Start it. Returns the read end of a pipe (close-on-exec) that carries one
  * octet, 'Y' or 'N', the text, and then the end; or -1 with errno. The caller
  * reaps *pid.
  */
-int under_start(const char *user, under_check *check, void *arg, pid_t *pid);
+int under_start(const struct under_work *w, pid_t *pid);
 /* Parse what came through the pipe. False when the child died on the way or
    said no; the words are appended to `why'. */
 bool under_verdict(struct slice got, struct strbuf *why);
 /* All of it, waiting for the child. Blocks. */
-bool under_run(const char *user, under_check *check, void *arg,
-    struct strbuf *why);
+bool under_run(const struct under_work *w, struct strbuf *why);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup/surroundings.h"
 #include "common/instance.h"
 #include "common/listen.h"
 #include "common/xmalloc.h"
@@ -101,68 +102,33 @@ config_same_base(const char *conf, const struct settings_source *now,
 	return same;
 }
 
-/* -- where the maps are ------------------------------------------------------ */
-
-/* The directory of a member "type:/path/file"; n is 0 when it has none. */
-static struct slice
-map_directory(const char *member)
-{
-	struct slice s = slice_of(member);
-	size_t colon = slice_find(s, ':'), end;
-
-	if (colon + 1 >= s.n || s.p[colon + 1] != '/') {
-		return SL("");
-	}
-	end = s.n;
-	while (s.p[end - 1] != '/') {
-		end--;
-	}
-	return slice_make(s.p + colon + 1, end - colon - 1);
-}
-
-static const struct strlist *
-map_list(const struct settings *s, size_t row)
-{
-	const struct set_row *r = &settings_table[row];
-
-	if (r->type != SET_LIST || (r->flags & P_CLEANUP) == 0) {
-		return NULL;
-	}
-	return (const void *)((const char *)s + r->offset);
-}
-
 static bool
-knows_directory(const struct settings *s, struct slice dir)
+has_directory(const struct strlist *dirs, const char *dir)
 {
-	const struct strlist *l;
-	size_t row, i;
+	size_t i = 0;
 
-	for (row = 0; row < settings_count; row++) {
-		l = map_list(s, row);
-		for (i = 0; l != NULL && i < l->n; i++) {
-			if (slice_eq(map_directory(l->at[i]), dir)) {
-				return true;
-			}
-		}
+	while (i < dirs->n && strcmp(dirs->at[i], dir) != 0) {
+		i++;
 	}
-	return false;
+	return i < dirs->n;
 }
 
 bool
 config_moves_maps(const struct settings *now, const struct settings *fresh)
 {
-	const struct strlist *l;
-	struct slice dir;
-	size_t row, i;
+	struct strlist have, want;
+	struct sandbox_path *paths;
+	bool moves = false;
+	size_t n, i;
 
-	for (row = 0; row < settings_count; row++) {
-		l = map_list(fresh, row);
-		for (i = 0; l != NULL && i < l->n; i++) {
-			dir = map_directory(l->at[i]);
-			if (dir.n > 0 && !knows_directory(now, dir)) {
-				return true;
-			}
-		}
+	surroundings_paths(now, &have, &paths, &n);
+	free(paths);
+	surroundings_paths(fresh, &want, &paths, &n);
+	free(paths);
+	for (i = 0; i < want.n; i++) {
+		moves = moves || !has_directory(&have, want.at[i]);
 	}
-	return false;
+	surroundings_clear(&have);
+	surroundings_clear(&want);
+	return moves;
 }

@@ -211,8 +211,11 @@ start_check(struct reload *r)
 {
 	const struct timeval tv = { CHECK_TIMEOUT_S, 0 };
 
-	r->fd = under_start(r->settings.queue_user, cleanup_check,
-	    &r->settings, &r->pid);
+	const struct under_work work = { .user = r->settings.queue_user,
+		.prepare = cleanup_check_prepare, .check = cleanup_check,
+		.arg = &r->settings };
+
+	r->fd = under_start(&work, &r->pid);
 	if (r->fd == -1) {
 		(void)strbuf_printf(&r->errors, "cannot check the maps: %s\n",
 		    strerror(errno));

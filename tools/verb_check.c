@@ -285,10 +285,13 @@ check_networks(struct check *c)
 static void
 check_maps(struct check *c, struct settings *s)
 {
+	const struct under_work work = { .user = s->queue_user,
+		.prepare = cleanup_check_prepare, .check = cleanup_check,
+		.arg = s };
 	struct strbuf why;
 
 	strbuf_init(&why, 0);
-	if (under_run(s->queue_user, cleanup_check, s, &why)) {
+	if (under_run(&work, &why)) {
 		tell(c, GOOD, "%s can read every map", s->queue_user);
 	} else {
 		tell_lines(c, ERROR, &why, "cleanup does not start");

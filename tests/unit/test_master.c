@@ -16,6 +16,7 @@
 #include "common/instance.h"
 #include "common/listen.h"
 #include "common/log.h"
+#include "common/map.h"
 #include "common/under.h"
 #include "master/backoff.h"
 #include "master/master.h"
@@ -477,6 +478,15 @@ check_uid(void *arg, struct strbuf *why)
 	return geteuid() != 0;
 }
 
+static bool
+run_under(const char *user, void *arg, struct strbuf *why)
+{
+	const struct under_work w = { .user = user, .check = check_uid,
+		.arg = arg };
+
+	return under_run(&w, why);
+}
+
 static void
 test_under(void **state)
 {
@@ -485,19 +495,81 @@ test_under(void **state)
 
 	(void)state;
 	strbuf_init(&why, 0);
-	assert_true(under_run("65534", check_uid, yes, &why));
+	assert_true(run_under("65534", yes, &why));
 	assert_non_null(strstr(why.p, "uid "));
 	if (geteuid() == 0) {
 		assert_string_equal(why.p, "uid 65534\n");
 		strbuf_reset(&why);
-		assert_false(under_run("0", check_uid, yes, &why));
+		assert_false(run_under("0", yes, &why));
 	}
 	strbuf_reset(&why);
-	assert_false(under_run("65534", check_uid, die, &why));
+	assert_false(run_under("65534", die, &why));
 	assert_non_null(strstr(why.p, "died"));
 	strbuf_reset(&why);
-	assert_false(under_run("65534", check_uid, many, &why));
+	assert_false(run_under("65534", many, &why));
 	assert_true(why.n >= 300000);
+	strbuf_clear(&why);
+}
+
+/* A map in a directory that its reader may not walk to. */
+static void
+keep_maps(void *arg)
+{
+	char inner[80];
+
+	(void)snprintf(inner, sizeof(inner), "%s/in", (const char *)arg);
+	map_keep_directory(inner);
+}
+
+static bool
+open_map(void *arg, struct strbuf *why)
+{
+	char spec[100];
+	struct map *m;
+
+	if (geteuid() == 65534 || chmod(arg, 0) == 0) {
+		(void)snprintf(spec, sizeof(spec), "file:%s/in/map",
+		    (const char *)arg);
+		m = map_open(slice_of(spec), why);
+		if (m != NULL) {
+			map_close(m);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+test_kept_directory(void **state)
+{
+	struct under_work w = { .user = "65534", .check = open_map,
+		.arg = dir };
+	struct strbuf why;
+	char inner[80], file[90];
+	int fd;
+
+	(void)state;
+	strbuf_init(&why, 0);
+	(void)snprintf(inner, sizeof(inner), "%s/in", dir);
+	(void)snprintf(file, sizeof(file), "%s/map", inner);
+	assert_int_equal(mkdir(inner, 0755), 0);
+	assert_int_equal(chmod(inner, 0755), 0);
+	fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, "a b\n", 4), 4);
+	assert_int_equal(fchmod(fd, 0644), 0);
+	(void)close(fd);
+	assert_int_equal(chmod(dir, 0700), 0);
+	assert_false(under_run(&w, &why));
+	assert_int_equal(chmod(dir, 0700), 0);
+	assert_non_null(strstr(why.p, "Permission denied"));
+	w.prepare = keep_maps;
+	strbuf_reset(&why);
+	if (!under_run(&w, &why)) {
+		fail_msg("%s", why.p);
+	}
+	assert_int_equal(chmod(dir, 0700), 0);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(rmdir(inner), 0);
 	strbuf_clear(&why);
 }
 
@@ -549,6 +621,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_directories, make_dir,
 		    remove_dir),
 		cmocka_unit_test(test_under),
+		cmocka_unit_test_setup_teardown(test_kept_directory, make_dir,
+		    remove_dir),
 		cmocka_unit_test(test_notify),
 	};
 
