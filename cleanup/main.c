@@ -129,6 +129,7 @@ make_parts(struct child *c, struct wiring *w)
 	memcpy(pg->cookie_key, c->key, sizeof(pg->cookie_key));
 	pg->policy = load_policy(c);
 	if (pg->policy == NULL) {
+		(void)log_flush(); /* what load_policy() said */
 		exit(EX_CONFIG);
 	}
 	open_spool(c, pg);

@@ -16,7 +16,7 @@ NUMBERS = {'_vlog': 981, '_vusers': 982, '_vqueue': 983, '_vqmgr': 984, '_vlocal
 
 
 def status(pid, field):
-    return re.search(rf'^{field}:\s+(.*)$', open(f'/proc/{pid}/status').read(), re.M).group(1)
+    return re.search(rf'^{field}:[ \t]*(.*)$', open(f'/proc/{pid}/status').read(), re.M).group(1)
 
 
 @pytest.mark.parametrize('program', TABLE)
