@@ -48,9 +48,14 @@ take_answer(const struct ipc_msg *m, bool may_be_zero, struct answer *a)
 		return true;
 	}
 	if (ipc_u(m, 0) > 599 || (a->code / 100 != 2 && a->code / 100 != 4 &&
-	    a->code / 100 != 5) || esc.n >= sizeof(a->esc) ||
-	    !is_esc(esc, a->code)) {
+	    a->code / 100 != 5)) {
 		return false;
+	}
+	if (esc.n >= sizeof(a->esc) || !is_esc(esc, a->code)) {
+		log_warn("cleanup sent %u with the enhanced code \"%.*s\"",
+		    a->code, SLF(esc));
+		esc = a->code / 100 == 2 ? SL("2.0.0")
+		    : a->code / 100 == 4 ? SL("4.0.0") : SL("5.0.0");
 	}
 	memcpy(a->esc, esc.p, esc.n);
 	a->esc[esc.n] = '\0';

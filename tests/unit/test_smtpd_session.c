@@ -678,8 +678,12 @@ test_bad_cleanup(void **state)
 	(void)state;
 	rig_send(&rig, c, SL(HI MAIL RCPT), 0);
 	(void)rig_replies(&rig, c);
-	/* a code that does not fit its class closes the channel */
-	rig_accepting(&rig, 250, "5.0.0", "nonsense");
+	/* an enhanced code that does not fit is not passed on */
+	rig_accepting(&rig, 452, "5.0.0", "odd\r\n250 2.0.0\177text");
+	assert_string_equal(rig.srv->accepting.esc, "4.0.0");
+	assert_string_equal(rig.srv->accepting.text, "odd??250 2.0.0?text");
+	/* a code that is none closes the channel */
+	rig_accepting(&rig, 350, "3.0.0", "nonsense");
 	assert_null(rig.cleanup);
 	rig_send(&rig, c, SL("DATA\r\n"), 0);
 	assert_string_equal(rig_replies(&rig, c), "451 4.3.0");
