@@ -119,6 +119,7 @@ enum set_type {
 	S(NUMBER, smtpd_processes, "1", 1, 64, P_NONE, "smtpd workers")        \
 	S(NUMBER, smtpd_max_sessions, "5000", 1, 100000, P_SMTPD, "sessions of one worker; more are answered 421") \
 	S(SECONDS, smtpd_timeout, "5m", 1, 3600, P_SMTPD, "close a session idle this long (RFC 5321, 4.5.3.2.7)") \
+	S(SECONDS, smtpd_slow_timeout, "30m", 1, 86400, P_SMTPD, "close a session that has sent less than 100 octets a second for this long, counted from its last message") \
 	S(NUMBER, smtpd_recipient_limit, "1000", 100, 50000, P_SMTPD, "recipients of one mail transaction; more are answered 452") \
 	S(NUMBER, smtpd_hard_error_limit, "20", 1, 1000, P_SMTPD, "bad commands of a session before it is closed with 421") \
 	S(NUMBER, smtpd_command_limit, "10000", 100, 1000000, P_SMTPD, "commands of a session before it is closed with 421") \

@@ -30,7 +30,7 @@
 	    "CONNECTED/(connect)")                                             \
 	R(STOPPING, 421, "4.3.2", "the service stops now, try again later",    \
 	    "*/(stop)")                                                        \
-	R(IDLE, 421, "4.4.2", "idle for too long, closing", "*/(time)")        \
+	R(IDLE, 421, "4.4.2", "idle for too long, closing", "READY/(time)")    \
 	R(SLOW, 421, "4.4.2", "too slow for too long, closing",                \
 	    "CONTENT/(time)")                                                  \
 	R(ERRORS, 421, "4.7.0", "too many errors, closing", "*/(errors)")      \
@@ -108,12 +108,14 @@
 #define SMTPD_PASSED(R)                                                        \
 	R(ACCEPTING, 452, "4.3.1", "the disk is full", "READY/MAIL")           \
 	R(TAKEN, 250, "2.1.5", "taken", "MAIL/RCPT RCPT/RCPT REFUSED/RCPT")    \
-	R(FORWARDED, 251, "2.1.6", "will be forwarded", "MAIL/RCPT */VRFY")    \
+	R(FORWARDED, 251, "2.1.5", "will be forwarded", "MAIL/RCPT */VRFY")    \
 	R(NO_USER, 550, "5.1.1", "no such user", "MAIL/RCPT RCPT/RCPT")        \
 	R(NO_RELAY, 550, "5.7.1", "relaying denied", "MAIL/RCPT")              \
 	R(NO_REMOTE, 550, "5.4.4", "no relaying yet", "MAIL/RCPT")             \
 	R(MOVED, 551, "5.1.6", "has moved", "MAIL/RCPT */VRFY")                \
-	R(LOOKUP, 450, "4.3.0", "a lookup failed", "MAIL/RCPT")                \
+	R(NOT_NOW, 450, "4.2.1", "a route of the administrator's: error:4.2.1", \
+	    "MAIL/RCPT")                                                       \
+	R(LOCAL_TROUBLE, 451, "4.3.5", "an alias loop", "MAIL/RCPT")           \
 	R(QUEUED, 250, "2.0.0", "queued as ID", "CONTENT/(content)")           \
 	R(LOOP, 554, "5.4.6", "too many hops", "CONTENT/(content)")
 
@@ -131,7 +133,7 @@ struct smtpd_reply {
 };
 extern const struct smtpd_reply smtpd_replies[SMTPD_NREPLIES];
 
-#define SMTPD_NPASSED 10
+#define SMTPD_NPASSED 11
 extern const struct smtpd_reply smtpd_passed[SMTPD_NPASSED];
 
 #endif

@@ -17,8 +17,6 @@
 
 #define ACCEPTS_MAX     32  /* in a turn, of one listener */
 #define ACCEPT_PAUSE_MS 300 /* when no descriptor is left */
-#define SLOW_MS         (30u * 60 * 1000)
-#define MIN_RATE        100 /* octets a second */
 
 static uint64_t
 monotonic_ms(void)
@@ -227,8 +225,6 @@ server_new(struct event_base *base, const struct settings *set)
 	srv->base = base;
 	srv->set = set;
 	srv->now_ms = monotonic_ms;
-	srv->slow_ms = SLOW_MS;
-	srv->min_rate = MIN_RATE;
 	srv->accepting.code = 250;
 	slots_init(&srv->tids);
 	(void)evtimer_assign(&srv->accept_timer, base, on_accept_timer, srv);

@@ -61,9 +61,6 @@ struct smtpd {
 	bool stopping;
 	struct event stop_timer;
 
-	/* A session that makes less than min_rate octets a second on average,
-	   counted from its last progress, is closed after slow_ms. */
-	uint64_t slow_ms, min_rate;
 	char scratch[SERVER_READ_SIZE];
 };
 

@@ -15,6 +15,7 @@
 
 #define PENDING_MAX (16 * 1024) /* unparsed octets above which none are read */
 #define DISCARD_MAX (256 * 1024) /* octets read after the last reply */
+#define MIN_RATE    100 /* octets a second, on average; smtpd_slow_timeout */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -73,8 +74,8 @@ is_too_slow(const struct session *s, uint64_t now)
 {
 	uint64_t ms = now - s->progress_ms;
 
-	return ms > s->srv->slow_ms &&
-	    s->progress_in < ms / 1000 * s->srv->min_rate;
+	return ms > s->srv->set->smtpd_slow_timeout * 1000 &&
+	    s->progress_in < ms / 1000 * MIN_RATE;
 }
 
 /* An answer of cleanup is overdue: go on without it. */

@@ -1,6 +1,62 @@
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 import harness
+
+REPLIES = Path(__file__).resolve().parents[2] / 'smtpd' / 'replies.txt'
+
+
+def is_controller(config):
+    return not hasattr(config, 'workerinput')
+
+
+def pytest_configure(config):
+    """A place where the clients of all workers note the replies they see."""
+    if is_controller(config) and 'VEREDUS_SEEN' not in os.environ:
+        config.veredus_seen = os.environ['VEREDUS_SEEN'] = tempfile.mkdtemp(prefix='vseen')
+
+
+def never_seen(place):
+    """The (state, command, code, enhanced code) of the documented table that no
+    client has seen."""
+    seen = set()
+    for f in Path(place).iterdir():
+        for line in f.read_text().splitlines():
+            state, command, code, esc = json.loads(line)
+            seen.add((state, command, str(code), esc or '-'))
+            seen.add(('*', command, str(code), esc or '-'))
+    missing = []
+    for line in REPLIES.read_text().splitlines():
+        name, code, esc, state, command, _ = line.split()
+        if (state, command, code, esc) not in seen:
+            missing.append(line)
+    return missing
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A whole run fails when a documented reply was never provoked."""
+    place = getattr(session.config, 'veredus_seen', None)
+    if place is None:
+        return
+    missing = never_seen(place)
+    shutil.rmtree(place, ignore_errors=True)
+    del os.environ['VEREDUS_SEEN']
+    opt = session.config.option
+    whole = not opt.keyword and not opt.markexpr and not any(
+        a.endswith('.py') or '::' in a for a in session.config.args)
+    session.config.veredus_missing = missing if whole else []
+    if whole and missing and exitstatus == 0:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in getattr(config, 'veredus_missing', []):
+        terminalreporter.write_line(f'documented, and never seen in this run: {line}')
 
 
 @pytest.fixture

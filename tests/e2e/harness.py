@@ -314,9 +314,13 @@ class Reply:
 
 
 class Client:
-    """A raw SMTP client.  Records (state, verb, code, enhanced code) of every
-    reply below $VEREDUS_SEEN, so that the run can tell which replies of the
-    documented table were never seen."""
+    """A raw SMTP client.  Records (state, command, code, enhanced code) of every
+    reply below $VEREDUS_SEEN in the words of smtpd/replies.txt, so that the run
+    can tell which replies of the documented table were never seen (conftest.py)."""
+
+    VERBS = set('HELO EHLO MAIL RCPT DATA RSET NOOP QUIT VRFY EXPN HELP SEND SOML SAML TURN '
+                'STARTTLS AUTH BDAT ETRN'.split())
+    LABELS = {'CONNECT': '(connect)', 'DOT': '(content)', 'GET': '(http)', 'POST': '(http)'}
 
     def __init__(self, port=None, sock=None, greet=True):
         self.sock = sock or socket.create_connection(('127.0.0.1', port), PATIENCE)
@@ -363,16 +367,24 @@ class Client:
             self.state = 'MAIL'
         elif verb == 'RCPT' and good:
             self.state = 'RCPT'
+        elif verb == 'RCPT' and self.state == 'MAIL' and r.code != 503:
+            # without an argument nothing was offered
+            self.state = 'REFUSED' if 'argument' not in r.lines[0] else 'MAIL'
         elif verb == 'DATA' and r.code == 354:
-            self.state = 'DATA'
-        elif verb == 'DOT' or (verb == 'RSET' and good and self.state != 'CONNECTED'):
+            self.state = 'CONTENT'
+        elif verb == 'DATA' and r.code == 451:
+            self.state = 'READY'
+        elif verb in ('DOT', '(content)') or (verb == 'RSET' and good and self.state != 'CONNECTED'):
             self.state = 'READY'
 
     def record(self, verb, r):
         seen = os.environ.get('VEREDUS_SEEN')
         if seen:
+            label = self.LABELS.get(verb, verb)
+            if label not in self.VERBS and not label.startswith('('):
+                label = '(unknown)'
             with open(f'{seen}/{os.getpid()}', 'a') as f:
-                f.write(json.dumps([self.state, verb, r.code, r.esc]) + '\n')
+                f.write(json.dumps([self.state, label, r.code, r.esc]) + '\n')
 
     def send(self, data):
         self.sock.sendall(data if isinstance(data, bytes) else data.encode())

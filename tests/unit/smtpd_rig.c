@@ -377,6 +377,7 @@ rig_start(struct rig *r)
 	r->set.smtpd_banner = xstrdup("mx.example.org ESMTP");
 	r->set.message_size_limit = 1000000;
 	r->set.smtpd_timeout = 300;
+	r->set.smtpd_slow_timeout = 1800;
 	r->set.ipc_timeout = 60;
 	r->set.smtpd_recipient_limit = 100;
 	r->set.smtpd_hard_error_limit = 20;
