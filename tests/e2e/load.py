@@ -34,7 +34,8 @@ class Accountant:
         self.next, self.refused, self.broken = 0, 0, 0
         self.sent_250 = Counter()
         self.go = True
-        self.uncommitted = 0            # transactions cut off by a broken connection
+        self.in_hand = 0                # transactions begun and not answered
+        self.cut_off = 0                # of which the connection broke
         self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(threads)]
         for t in self.threads:
             t.start()
@@ -43,6 +44,10 @@ class Accountant:
         with self.lock:
             self.next += 1
             return self.next
+
+    def begin(self, d):
+        with self.lock:
+            self.in_hand += d
 
     def one(self, s, n):
         s.mail('sender@client.test')
@@ -65,14 +70,16 @@ class Accountant:
                 with smtplib.SMTP('127.0.0.1', self.port, local_hostname='client.test', timeout=20) as s:
                     s.ehlo()
                     while self.go:
-                        in_hand = False
-                        n = self.number()
-                        in_hand = True
-                        self.one(s, n)
-                        in_hand = False
+                        self.begin(1)
+                        try:
+                            self.one(s, self.number())
+                        except Exception:
+                            self.cut_off += 1
+                            raise
+                        finally:
+                            self.begin(-1)
             except (OSError, smtplib.SMTPException):
                 self.broken += 1
-                self.uncommitted += in_hand if 'in_hand' in dir() else 0
                 time.sleep(0.02)
 
     def stop(self):

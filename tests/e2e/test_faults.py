@@ -39,7 +39,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.skipif(not ROOT, reason='needs root: mounts a small disk')
-def test_disk_full_never_250_and_nothing_lost(make, small_disk):
+def test_disk_full_never_250_and_nothing_lost(small_disk, make):
     m = make(queue_directory=small_disk / 'spool', queue_minfree=0)
     m.spool = small_disk / 'spool'
     m.start()
@@ -65,7 +65,10 @@ def test_disk_full_never_250_and_nothing_lost(make, small_disk):
     m.veredus('flush')
     m.mail('ann', accepted, 60)
     m.wait_empty()
-    m.send('ben@mx.veredus.test')       # and it goes on
+    with m.client() as c:               # and it goes on
+        c.hello()
+        wait_until(lambda: c.cmd('MAIL FROM:<a@b.test>').code == 250, 'mail is taken again')
+    m.send('ben@mx.veredus.test')
     m.mail('ben')
     m.stop()
 

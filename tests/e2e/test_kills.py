@@ -9,16 +9,11 @@ from harness import PROGRAMS, wait_until
 from load import Accountant, numbers
 
 
-def in_hand(a):
-    """Transactions that were begun and not answered."""
-    return a.next - len(a.promised) - a.refused - a.broken
-
-
 def wait_under_load(m, a, more=60):
     """Mail flows, deliveries are in flight, transactions are uncommitted."""
     base = len(a.promised)
     wait_until(lambda: len(a.promised) >= base + more, 'mail flows\n' + m.tail())
-    wait_until(lambda: in_hand(a) > 0 and m.queue_files(), 'deliveries and transactions in flight')
+    wait_until(lambda: a.in_hand > 0 and m.queue_files(), 'deliveries and transactions in flight')
 
 
 def account(m, a):
@@ -44,7 +39,9 @@ def test_kill_one_program_again_and_again(mta, program):
     account(mta, a)
 
 
-def test_kill_the_workers_of_local(mta):
+def test_kill_the_workers_of_local(make):
+    mta = make(minimal_backoff_time='1s')
+    mta.start()
     a = Accountant(mta.port, ['ann@mx.veredus.test', 'ben@mx.veredus.test'])
     for _ in range(5):
         wait_under_load(mta, a)
@@ -56,6 +53,7 @@ def test_kill_the_workers_of_local(mta):
             except ProcessLookupError:
                 pass
     account(mta, a)
+    mta.stop()
 
 
 def test_kill_everything_at_once_and_start_again(make):

@@ -89,7 +89,12 @@ def test_bp_bi_are_mailq_and_newaliases(mta):
     assert r.returncode == 0 and 'empty' in r.stdout
     mta.aliases_path.write_text('crew: ben\n')
     assert mta.tool('sendmail', '-bi').returncode == 0
-    mta.send('crew@mx.veredus.test')
+    with mta.client() as c:         # a replaced map is seen within a second or two
+        c.hello()
+        c.cmd('MAIL FROM:<a@b.test>')
+        wait_until(lambda: c.cmd('RCPT TO:<crew@mx.veredus.test>').code == 250, 'the alias is known')
+        c.cmd('DATA')
+        c.dot(b'Subject: x\r\n\r\nx\r\n')
     mta.mail('ben')
 
 
@@ -142,7 +147,7 @@ def test_other_users_may_submit_and_are_named(mta):
     assert r.returncode == 0, r.stderr
     [m] = mta.mail('ann')
     assert m.startswith(b'Return-Path: <nobody@mx.veredus.test>\n')
-    assert b'uid' in m.split(b'\n\n')[0]
+    assert b'65534' in re.search(rb'^Received: (.*\n(?:[ \t].*\n)*)', m, re.M).group(0)
 
 
 def test_sendmail_killed_at_any_time_loses_nothing_it_promised(mta):

@@ -102,6 +102,7 @@ def test_below_a_directory_that_others_cannot_enter(tmp_path_factory, monkeypatc
         m.mail('ben')
         m.set_aliases('team: cat\n')
         wait_until(lambda: m.send('team@mx.veredus.test') and m.maildir('cat'), 'the new alias is used')
+        m.wait_empty()
         m.stop()
     finally:
         m.remove()
