@@ -30,7 +30,15 @@ struct tracing {
 	struct program *pg;
 	struct ctl_session *cs; /* NULL: the tool has gone */
 	uint32_t question;
+	char *rcpt;
 };
+
+static void
+tracing_free(struct tracing *t)
+{
+	free(t->rcpt);
+	free(t);
+}
 
 static void
 trace_gone(void *arg, struct ctl_session *cs)
@@ -39,28 +47,45 @@ trace_gone(void *arg, struct ctl_session *cs)
 
 	(void)cs;
 	resolving_cancel(t->pg->resolving, t->question);
-	free(t);
+	tracing_free(t);
 }
 
 static void
-put_decision(struct ctl_session *cs, const struct decision *d)
+put_step(struct ctl_session *cs, unsigned step, struct slice what,
+    struct slice key, struct slice result)
 {
-	struct strbuf targets;
+	ctl_row_begin(cs);
+	ctl_row_u(cs, "step", step);
+	ctl_row_s(cs, "what", what);
+	ctl_row_s(cs, "key", key);
+	ctl_row_s(cs, "result", result);
+}
+
+/* The same columns as the steps; the parts of the reply for programs. */
+static void
+put_decision(struct ctl_session *cs, unsigned step, struct slice rcpt,
+    const struct decision *d)
+{
+	struct strbuf text;
 	size_t i;
 
-	strbuf_init(&targets, 0);
+	strbuf_init(&text, 0);
 	for (i = 0; i < d->ntargets; i++) {
-		(void)strbuf_printf(&targets, "%s%s (%s:%s)",
-		    i > 0 ? ", " : "", d->targets[i].address,
-		    d->targets[i].transport, d->targets[i].next_hop);
+		strbuf_reset(&text);
+		(void)strbuf_printf(&text, "%s:%s", d->targets[i].transport,
+		    d->targets[i].next_hop);
+		put_step(cs, ++step, SL("target"),
+		    slice_of(d->targets[i].address), strbuf_slice(&text));
+		ctl_row_end(cs);
 	}
-	ctl_row_begin(cs);
-	ctl_row_u(cs, "code", d->code);
-	ctl_row_s(cs, "esc", slice_of(d->esc));
-	ctl_row_s(cs, "text", slice_of(d->text));
-	ctl_row_s(cs, "targets", strbuf_slice(&targets));
+	strbuf_reset(&text);
+	(void)strbuf_printf(&text, "%u %s %s", d->code, d->esc, d->text);
+	put_step(cs, ++step, SL("decision"), rcpt, strbuf_slice(&text));
+	ctl_row_u(cs, "_code", d->code);
+	ctl_row_s(cs, "_esc", slice_of(d->esc));
+	ctl_row_s(cs, "_text", slice_of(d->text));
 	ctl_row_end(cs);
-	strbuf_clear(&targets);
+	strbuf_clear(&text);
 }
 
 static void
@@ -73,16 +98,12 @@ on_traced(void *arg, const struct decision *d, struct memo *trace)
 	unsigned step = 0;
 
 	while (memo_step(trace, &place, &what, &key, &result)) {
-		ctl_row_begin(cs);
-		ctl_row_u(cs, "step", ++step);
-		ctl_row_s(cs, "what", what);
-		ctl_row_s(cs, "key", key);
-		ctl_row_s(cs, "result", result);
+		put_step(cs, ++step, what, key, result);
 		ctl_row_end(cs);
 	}
-	put_decision(cs, d);
+	put_decision(cs, step, slice_of(t->rcpt), d);
 	ctl_on_gone(cs, NULL, NULL);
-	free(t);
+	tracing_free(t);
 	ctl_end(cs, EX_OK, "%s", "");
 }
 
@@ -104,6 +125,7 @@ ask_trace(void *arg, struct ctl_session *cs, const struct slice *words,
 	(void)nwords;
 	t->pg = pg;
 	t->cs = cs;
+	t->rcpt = xslicedup(rq.forward_path);
 	ctl_on_gone(cs, trace_gone, t);
 	id = resolving_ask(pg->resolving, &rq, on_traced, t);
 	if (id != 0) { /* else it is answered and gone */

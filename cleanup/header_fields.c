@@ -76,7 +76,7 @@ header_add_received(const struct header_trace *t, struct strbuf *out)
 {
 	if (strcmp(t->proto, "local") == 0) {
 		(void)strbuf_printf(out, "Received: by %s (Veredus, from "
-		    "userid %lu)\r\n\tid %s", t->myhostname,
+		    "uid %lu)\r\n\tid %s", t->myhostname,
 		    (unsigned long)t->uid, t->id);
 	} else {
 		(void)strbuf_add_str(out, "Received: from ");

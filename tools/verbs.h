@@ -24,6 +24,8 @@ int verb_usage(const struct tool *t, const char *name);
 verb_fn verb_start, verb_stop, verb_reload, verb_status;
 /* verb_check.c, verb_config.c, verb_map.c */
 verb_fn verb_check, verb_config, verb_map;
+/* verb_message.c */
+verb_fn verb_cat, verb_trace;
 /* verb_queue.c */
 verb_fn verb_queue, verb_flush, verb_hold, verb_release, verb_requeue,
     verb_delete;

@@ -34,6 +34,10 @@ const struct verb verbs[] = {
 	    "end a hold, and try at once what is open", verb_release },
 	{ "requeue", "ID | all | FILTER ...",
 	    "expand the open recipients anew", verb_requeue },
+	{ "cat", "ID", "a message as it is in the queue", verb_cat },
+	{ "trace", "[-j] CLIENT SENDER RECIPIENT",
+	    "what would be done with such mail, and why; CLIENT: an address, "
+	    "or local", verb_trace },
 	{ "delete", "ID | all | FILTER ...", "remove it for good", verb_delete },
 };
 const size_t verb_count = NELEMS(verbs);

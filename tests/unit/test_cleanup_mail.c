@@ -294,7 +294,7 @@ local_submission(void **state)
 	assert_int_equal(smtpd_content(&w, 2, text), 0);
 	assert_int_equal(smtpd_commit(&w, 2, strlen(text), &qid), 250);
 	c = fetch(&w, qid);
-	assert_true(has(c, "Received: by mx.example.org (Veredus, from userid "
+	assert_true(has(c, "Received: by mx.example.org (Veredus, from uid "
 	    "1234)"));
 	assert_true(has(c, "\r\nMessage-ID: <"));
 	assert_true(has(c, "\r\nDate: "));

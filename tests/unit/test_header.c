@@ -299,7 +299,7 @@ test_received(void **state)
 	t.uid = 1000;
 	header_add_received(&t, &out);
 	assert_string_equal(out.p, "Received: by mx.example.org (Veredus, from "
-	    "userid 1000)\r\n\tid Q1; Fri, 2 Jan 1970 00:00:00 +0000\r\n");
+	    "uid 1000)\r\n\tid Q1; Fri, 2 Jan 1970 00:00:00 +0000\r\n");
 	strbuf_clear(&out);
 }
 
