@@ -174,6 +174,33 @@ crew_fail(struct dispatch *d, struct crewman *w, const char *why)
 	dismiss(d, w);
 }
 
+/*
+ * The worker has gone with jobs in its hands: killed, out of memory, or ended
+ * by one message. A fresh one gets them once more; the message that ends that
+ * one too is deferred, with those beside it.
+ */
+static void
+died(struct dispatch *d, struct crewman *w)
+{
+	struct outcome o;
+	struct job *j;
+	unsigned n = w->njobs;
+
+	outcome_set(&o, FATE_DEFERRED, "4.3.0", "the delivery worker died");
+	while ((j = TAILQ_LAST(&w->jobs, job_list)) != NULL) {
+		if (j->orphaned) {
+			jobs_finish(d, j, &o);
+		} else {
+			jobs_orphan(d, j);
+		}
+	}
+	if (n > 0) {
+		log_warn("worker of %s: died with %u deliveries in hand",
+		    w->user->name, n);
+	}
+	dismiss(d, w);
+}
+
 static void
 recruit(struct dispatch *d, struct user *u)
 {
@@ -355,7 +382,7 @@ on_closed(void *owner, struct ipc_chan *ch, const char *why)
 
 	(void)ch;
 	log_debug("worker of %s: %s", w->user->name, why);
-	crew_fail(w->d, w, "the delivery worker died");
+	died(w->d, w);
 }
 
 static const struct ipc_chan_ops worker_ops = {

@@ -11,6 +11,7 @@
  *            is being fetched, or its worker is starting
  *   SENT     in the worker's hands; has a transaction id
  *   DONE     has its outcome; waits for RESULT_ACK
+ * It goes back to QUEUED, once, when its worker dies.
  * A QUEUED, CLAIMED or SENT job belongs to a parcel (one DELIVER) and a user.
  */
 #ifndef LOCAL_DISPATCH_INT_H
@@ -59,6 +60,7 @@ struct job {
 	uint32_t index, attempt;
 	enum job_state state;
 	bool again;                  /* an earlier attempt may have delivered */
+	bool orphaned;               /* a worker has died with it */
 	char *address, *original, *extension;
 	struct parcel *parcel;       /* NULL when DONE, as the next two */
 	struct user *user;
@@ -152,6 +154,8 @@ void jobs_queue(struct dispatch *d, struct job *j, struct parcel *p,
 /* False: there is no room for it now, in the worker or in all. */
 bool jobs_claim(struct dispatch *d, struct job *j, struct crewman *w);
 void jobs_sent(struct dispatch *d, struct job *j);
+/* Its worker has died: to the head of its user's queue again. */
+void jobs_orphan(struct dispatch *d, struct job *j);
 /* DONE, from any state; tells qmgr. May free the job's parcel and user. */
 void jobs_finish(struct dispatch *d, struct job *j, const struct outcome *o);
 /* Acknowledged: forget it. */

@@ -134,6 +134,16 @@ leave_worker(struct dispatch *d, struct job *j)
 	j->worker = NULL;
 }
 
+void
+jobs_orphan(struct dispatch *d, struct job *j)
+{
+	leave_worker(d, j);
+	j->state = JOB_QUEUED;
+	j->again = true;
+	j->orphaned = true;
+	TAILQ_INSERT_HEAD(&j->user->queue, j, in_user);
+}
+
 static void
 forget_texts(struct job *j)
 {

@@ -614,24 +614,38 @@ defers_without_content(void **state)
 	ipc_sync_clear(&ben);
 }
 
+/* Once more, by a fresh worker who looks what there is; then it is deferred. */
 static void
-defers_when_a_worker_dies(void **state)
+tries_again_when_a_worker_dies(void **state)
 {
 	struct world *w = *state;
 	struct ipc_sync ann;
 	struct ipc_msg m;
 
 	deliver_to(w, 7, "ann");
+	deliver_to(w, 8, "ann");
 	ann = hire(w, "ann");
 	fetched(w, 7);
 	expect(w, &ann, IPC_JOB, &m);
 	ipc_sync_clear(&ann);
-	expect_result(w, 7, 0, FATE_DEFERRED, "the delivery worker died");
-	deliver_to(w, 8, "ann");
 	ann = hire(w, "ann");
-	fetched(w, 8);
-	work(w, &ann, 8, 0);
-	expect_result(w, 8, 0, FATE_DELIVERED, "done");
+	fetched(w, 8); /* was asked for, and is still wanted */
+	expect(w, &ann, IPC_JOB, &m);
+	assert_int_equal(ipc_u(&m, 0), 8);
+	assert_int_equal(ipc_u(&m, 2), 1);
+	fetched(w, 7);
+	expect(w, &ann, IPC_JOB, &m);
+	assert_int_equal(ipc_u(&m, 0), 7);
+	assert_int_equal(ipc_u(&m, 2), 1);
+	expect_silence(w, &w->qmgr);
+	ipc_sync_clear(&ann);
+	expect_result(w, 8, 0, FATE_DEFERRED, "the delivery worker died");
+	expect_result(w, 7, 0, FATE_DEFERRED, "the delivery worker died");
+	deliver_to(w, 9, "ann");
+	ann = hire(w, "ann");
+	fetched(w, 9);
+	work(w, &ann, 9, 0);
+	expect_result(w, 9, 0, FATE_DELIVERED, "done");
 	ipc_sync_clear(&ann);
 }
 
@@ -682,7 +696,7 @@ asks_a_worker_that_may_not_be(void **state)
 	deliver_to(w, 9, "ann");
 	ann = hire(w, "ann");
 	refuse(&ann, FATE_DELIVERED, "2.0.0"); /* not its to say */
-	expect_result(w, 9, 0, FATE_DEFERRED, "the delivery worker died");
+	expect_end(w, &ann);
 	ipc_sync_clear(&ann);
 }
 
@@ -1012,9 +1026,15 @@ disconnects_a_bad_worker(void **state)
 		expect(w, &ann, IPC_JOB, &m);
 		job_result_as(&ann, m.tid + rows[i].tid, 100 + i + rows[i].qid,
 		    rows[i].index, rows[i].fate);
-		expect_result(w, 100 + i, 0, FATE_DEFERRED,
-		    "the delivery worker died");
 		expect_end(w, &ann);
+		ipc_sync_clear(&ann);
+		ann = hire(w, "ann");
+		fetched(w, 100 + i);
+		work(w, &ann, 100 + i, 0);
+		expect_result(w, 100 + i, 0, FATE_DELIVERED, "done");
+		w->settings.local_worker_idle = 0;
+		expect_end(w, &ann);
+		w->settings.local_worker_idle = 100;
 		ipc_sync_clear(&ann);
 	}
 }
@@ -1026,16 +1046,19 @@ workers_speak_for_themselves(void **state)
 	struct world *w = *state;
 	struct ipc_sync ann, ben;
 	struct ipc_msg m;
+	uint32_t tid;
 
 	deliver_to(w, 7, "ann ben");
 	ann = hire(w, "ann");
 	ben = hire(w, "ben");
 	fetched(w, 7);
 	expect(w, &ben, IPC_JOB, &m);
-	job_result_as(&ann, m.tid, 7, 1, FATE_DELIVERED);
-	expect_result(w, 7, 0, FATE_DEFERRED, "the delivery worker died");
+	tid = m.tid;
+	expect(w, &ann, IPC_JOB, &m);
+	job_result_as(&ann, tid, 7, 1, FATE_DELIVERED);
+	expect_end(w, &ann);
 	expect_silence(w, &w->qmgr);
-	job_result_as(&ben, m.tid, 7, 1, FATE_DELIVERED);
+	job_result_as(&ben, tid, 7, 1, FATE_DELIVERED);
 	expect_result(w, 7, 1, FATE_DELIVERED, "done");
 	ipc_sync_clear(&ann);
 	ipc_sync_clear(&ben);
@@ -1124,7 +1147,7 @@ main(void)
 		PLAY(survives_cleanup),
 		PLAY(survives_forker),
 		PLAY(defers_without_content),
-		PLAY(defers_when_a_worker_dies),
+		PLAY(tries_again_when_a_worker_dies),
 		PLAY(gives_up_a_silent_worker),
 		PLAY(asks_a_worker_that_may_not_be),
 		PLAY(hears_that_the_forker_cannot),
