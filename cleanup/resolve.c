@@ -183,7 +183,7 @@ refuse_loops(struct walk *w)
 	for (at = 0; at < w->nnodes; at++) {
 		if (!w->nodes[at].ends) {
 			walk_fail(w, 451, "4.3.5", "alias loop at \"%.*s\"",
-			    SLF(w->nodes[at].address));
+			    SHOWN(w->nodes[at].address));
 			return;
 		}
 	}

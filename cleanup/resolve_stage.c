@@ -7,7 +7,20 @@
 #include "cleanup/resolve_walk.h"
 #include "common/addr.h"
 
+#define MOVED_MAX 400 /* octets of a new address: it must fit into a reply */
 #define NO_RELAY "relaying is not available in this version"
+
+/* A sender must get the whole new address (RFC 5321, 3.4), once at least. */
+static void
+fail_moved(struct walk *w, struct slice to)
+{
+	if (to.n > MOVED_MAX / 2) {
+		walk_fail(w, 551, "5.1.6", "please try <%.*s>", SLF(to));
+	} else {
+		walk_fail(w, 551, "5.1.6", "User has moved to %.*s; please try "
+		    "<%.*s>", SLF(to), SLF(to));
+	}
+}
 
 static void
 fail_outside(struct walk *w, uint32_t at)
@@ -15,12 +28,11 @@ fail_outside(struct walk *w, uint32_t at)
 	const struct node *n = &w->nodes[at];
 
 	if (n->moved) {
-		walk_fail(w, 551, "5.1.6", "User has moved to %.*s; please try "
-		    "<%.*s>", SLF(n->address), SLF(n->address));
+		fail_moved(w, n->address);
 	} else if (n->configured) {
 		walk_fail(w, 550, "5.4.4", "Recipient address rejected: its "
 		    "alias target <%.*s> is not on this host, and " NO_RELAY,
-		    SLF(n->address));
+		    SHOWN(n->address));
 	} else {
 		walk_fail(w, 550, "5.4.4", "Recipient address rejected: "
 		    NO_RELAY);
@@ -44,7 +56,7 @@ fail_unknown(struct walk *w, uint32_t at, const char *in)
 
 	if (n->configured) {
 		walk_fail(w, 451, "4.3.5", "\"%.*s\" names <%.*s>, an unknown "
-		    "user", SLF(n->named_by), SLF(n->address));
+		    "user", SHOWN(n->named_by), SHOWN(n->address));
 	} else if (has_routing(w->addr.local)) {
 		walk_fail(w, 550, "5.7.1", "Relay access denied");
 	} else {
@@ -115,7 +127,7 @@ to_account(struct walk *w, uint32_t at)
 	case MEMO_USER_FOUND:
 		if (uid == 0) {
 			walk_fail(w, 451, "4.3.5", "mail for %.*s needs an "
-			    "alias: nothing is delivered as uid 0", SLF(name));
+			    "alias: nothing is delivered as uid 0", SHOWN(name));
 		} else {
 			walk_final(w, at, SL("local"), name, ext);
 		}
@@ -220,12 +232,12 @@ is_relocated(struct walk *w, uint32_t at)
 	}
 	strbuf_init(&moved, 2000);
 	strbuf_add_quoted(&moved, slice_trim(strbuf_slice(&w->found.value)),
-	    320);
+	    MOVED_MAX);
 	is_address = addr_parse_mailbox(strbuf_slice(&moved), 0, &unused) ==
 	    ADDR_OK;
 	if (n.shared) {
 		walk_fail(w, 451, "4.3.5", "\"%.*s\" names <%.*s>, who has "
-		    "moved", SLF(n.named_by), SLF(n.address));
+		    "moved", SHOWN(n.named_by), SHOWN(n.address));
 	} else if (w->p->relocated_forward && is_address) {
 		w->forward_to = arena_dup(&w->arena, strbuf_slice(&moved));
 		n.named_by = n.address;
@@ -236,8 +248,7 @@ is_relocated(struct walk *w, uint32_t at)
 		n.via_alias = n.escaped = n.no_virtual = n.local = false;
 		walk_push(w, &n);
 	} else if (is_address) {
-		walk_fail(w, 551, "5.1.6", "User has moved to %s; please try "
-		    "<%s>", moved.p, moved.p);
+		fail_moved(w, strbuf_slice(&moved));
 	} else {
 		walk_fail(w, 550, "5.1.6", "User has moved to %s", moved.p);
 	}
@@ -284,7 +295,7 @@ visit(struct walk *w, uint32_t at)
 
 	if (!lookup_addr_set(w->p, n->address, &w->addr)) {
 		walk_fail(w, 451, "4.3.5", "\"%.*s\" names a bad address",
-		    SLF(n->named_by));
+		    SHOWN(n->named_by));
 		return;
 	}
 	if (n->local) {

@@ -47,7 +47,7 @@ walk_fail(struct walk *w, unsigned code, const char *esc, const char *fmt, ...)
 	strbuf_init(&b, 0);
 	if (code != 551 && !w->rq->route_only) {
 		(void)strbuf_add_char(&b, '<');
-		strbuf_add_quoted(&b, w->rq->forward_path, 320);
+		strbuf_add_quoted(&b, w->rq->forward_path, SHOWN_MAX);
 		(void)strbuf_add_str(&b, ">: ");
 	}
 	va_start(ap, fmt);
@@ -101,13 +101,13 @@ has_room(struct walk *w, const struct node *n)
 		walk_fail(w, 451, "4.3.5", "aliases are nested more than %llu "
 		    "deep at \"%.*s\"",
 		    (unsigned long long)w->p->recursion_limit,
-		    SLF(n->named_by));
+		    SHOWN(n->named_by));
 		return false;
 	}
 	if (w->nnodes >= most || w->nedges >= most ||
 	    w->ntargets > w->p->expansion_limit) {
 		walk_fail(w, 451, "4.3.5", "\"%.*s\" expands to more than %llu "
-		    "addresses", SLF(n->named_by),
+		    "addresses", SHOWN(n->named_by),
 		    (unsigned long long)w->p->expansion_limit);
 		return false;
 	}
@@ -270,7 +270,7 @@ walk_children(struct walk *w, uint32_t at, const char *setting,
 	if (why != NULL) {
 		memo_note(w->memo, setting, key, "a bad entry: %s", why);
 		walk_fail(w, 451, "4.3.5", "the entry of \"%.*s\" in %s is bad: "
-		    "%s", SLF(key), setting, why);
+		    "%s", SHOWN(key), setting, why);
 	}
 }
 

@@ -16,6 +16,10 @@
 #define NOBODY           UINT32_MAX /* the parent of the first node */
 #define RESOLVE_USER_MAX 32         /* octets of an account; as useradd(8) */
 
+/* For "%.*s": as much of a name as a reply of one line has room for. */
+#define SHOWN(s) (int)((s).n > 128 ? 128 : (s).n), (s).p
+#define SHOWN_MAX 128
+
 struct node {
 	struct slice address;    /* canonical text */
 	struct slice named_by;   /* the map's key that named it; n 0: nobody */
