@@ -8,6 +8,7 @@ Nothing here sleeps for a fixed time: wait_until() waits for a condition.
 """
 import json
 import os
+import pwd
 import random
 import re
 import shutil
@@ -275,7 +276,7 @@ class Instance:
         cmd = [tool(name), *map(str, args)]
         kw = {}
         if user is not None and ROOT:
-            kw = dict(user=user, group=user, extra_groups=[])
+            kw = dict(user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[])
         return subprocess.run(cmd, input=input, env=self.env(), timeout=timeout, capture_output=True,
                               text=not isinstance(input, bytes), **kw)
 

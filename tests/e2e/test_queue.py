@@ -1,0 +1,243 @@
+"""The queue: what mailq shows, and what the administrator can do to it."""
+import os
+import stat
+
+import pytest
+
+from harness import ROOT, wait_until
+
+ANN = 'ann@mx.veredus.test'
+BEN = 'ben@mx.veredus.test'
+
+
+@pytest.fixture
+def slow(make):
+    """An instance whose retries come only when they are asked for."""
+    i = make(minimal_backoff_time='1h', maximal_backoff_time='2h')
+    i.start()
+    return i
+
+
+def block(m, user):
+    """Nothing can be delivered to a home that cannot be entered."""
+    os.chmod(m.home[user], 0)
+
+
+def unblock(m, user):
+    os.chmod(m.home[user], stat.S_IRWXU)
+
+
+def rows_of(m, qid):
+    return [r for r in m.queue() if r['queue_id'] == qid]
+
+
+def wait_status(m, qid, status):
+    return wait_until(lambda: [r for r in rows_of(m, qid) if r['status'] == status], f'{qid} is {status}\n{m.tail()}')
+
+
+def deferred(m, rcpts=ANN, **kw):
+    block(m, 'ann')
+    qid = m.send(rcpts, **kw)
+    wait_status(m, qid, 'deferred')
+    return qid
+
+
+def do(m, *words, rc=0):
+    r = m.veredus(*words)
+    assert r.returncode == rc, (words, r.stdout, r.stderr)
+    return r.stdout + r.stderr
+
+
+def test_empty(slow):
+    r = slow.tool('mailq')
+    assert (r.returncode, r.stdout) == (0, 'Mail queue is empty\n')
+    r = slow.tool('mailq', '-j')
+    assert (r.returncode, r.stdout) == (0, '')
+    assert 'Mail queue is empty' in do(slow, 'queue')
+    r = slow.tool('mailq', '-C', slow.conf)
+    assert r.returncode == 0
+
+
+def test_not_running(make):
+    m = make()
+    r = m.tool('mailq')
+    assert r.returncode == 69 and 'not running' in r.stderr and r.stdout == ''
+    assert 'not running' in do(m, 'flush', rc=69)
+    assert m.tool('mailq', '-x').returncode == 64
+
+
+def test_deferred_is_shown_and_flushed(slow):
+    qid = deferred(slow, [ANN, BEN])
+    assert len(slow.mail('ben')) == 1
+    rows = rows_of(slow, qid)
+    assert len(rows) == 1  # ben is done
+    row = rows[0]
+    assert row['sender'] == 'sender@client.test' and row['recipient'] == ANN
+    assert row['attempts'] == 1 and row['reply'].startswith('4.')
+    assert row['next_at'] - row['arrival_time'] >= 3600
+    r = slow.tool('mailq')
+    assert r.returncode == 0
+    for text in (qid, ANN, 'sender@client.test', '(4.', '1 message.'):
+        assert text in r.stdout, r.stdout
+    unblock(slow, 'ann')
+    assert 'to be tried now' in do(slow, 'flush', qid)
+    slow.mail('ann')
+    slow.wait_empty()
+    assert qid in do(slow, 'flush', qid, rc=66)
+
+
+def test_flush_all_and_by_domain(slow):
+    a = deferred(slow, ANN)
+    b = deferred(slow, 'ann@local.test')
+    unblock(slow, 'ann')
+    assert '1 message ' in do(slow, 'flush', 'local.test')
+    wait_until(lambda: not rows_of(slow, b), 'the second has gone')
+    assert rows_of(slow, a)
+    assert '0 messages' in do(slow, 'flush', 'elsewhere.test')
+    assert '1 deferred message is' in do(slow, 'flush')
+    slow.mail('ann', 2)
+    slow.wait_empty()
+
+
+def test_hold_survives_a_restart_and_release_delivers(slow):
+    qid = deferred(slow)
+    assert 'on hold' in do(slow, 'hold', qid)
+    rows = wait_status(slow, qid, 'hold')
+    assert 'by the administrator' in rows[0]['hold_reason']
+    unblock(slow, 'ann')
+    assert 'is on hold' in do(slow, 'flush', qid, rc=75)
+    do(slow, 'flush')
+    slow.stop()
+    slow.start()
+    wait_status(slow, qid, 'hold')
+    assert slow.maildir('ann') == []
+    assert f'{qid}!' in slow.tool('mailq').stdout
+    assert 'released' in do(slow, 'release', qid)
+    slow.mail('ann')
+    slow.wait_empty()
+
+
+def test_deferred_survives_a_restart(slow):
+    qid = deferred(slow)
+    before = rows_of(slow, qid)
+    slow.kill_all()
+    slow.start()
+    after = wait_status(slow, qid, 'deferred')
+    assert after == before  # not tried again only because we started
+    unblock(slow, 'ann')
+    do(slow, 'flush')
+    slow.mail('ann')
+
+
+def test_delete(slow):
+    qid = deferred(slow)
+    assert 'deleted' in do(slow, 'delete', qid)
+    assert slow.queue() == []
+    assert slow.queue_files() == []
+    assert 'no such message' in do(slow, 'delete', qid, rc=66)
+    unblock(slow, 'ann')
+    do(slow, 'flush')
+    slow.send(ANN)
+    slow.mail('ann', 1)
+
+
+def test_acts_by_filter(slow):
+    one = deferred(slow, sender='one@client.test')
+    two = deferred(slow, sender='two@other.test')
+    assert '1 message on hold' in do(slow, 'hold', 'sender=other.test')
+    wait_status(slow, two, 'hold')
+    wait_status(slow, one, 'deferred')
+    assert '1 message deleted' in do(slow, 'delete', 'status=hold')
+    wait_until(lambda: not rows_of(slow, two), 'deleted')
+    assert '0 messages' in do(slow, 'delete', 'recipient=ben@mx.veredus.test')
+    assert '1 message deleted' in do(slow, 'delete', 'all')
+    slow.wait_empty()
+
+
+def test_bad_words(slow):
+    for words in (['hold'], ['delete'], ['hold', 'xyz'], ['queue', 'status=lost'], ['release', 'colour=red'],
+                  ['queue', 'id=1'], ['flush', '-x']):
+        do(slow, *words, rc=64)
+
+
+def test_requeue_expands_anew(make):
+    m = make(aliases='crew: ann\n', minimal_backoff_time='1h')
+    m.start()
+    block(m, 'ann')
+    qid = m.send('crew@mx.veredus.test')
+    wait_status(m, qid, 'deferred')
+    m.set_aliases('crew: ben\n')
+    assert 'requeued' in do(m, 'requeue', qid)
+    m.mail('ben')
+    m.wait_empty()
+    unblock(m, 'ann')
+    assert m.maildir('ann') == []
+
+
+def test_retries_by_itself(make):
+    m = make(minimal_backoff_time='1s', maximal_backoff_time='2s')
+    m.start()
+    qid = deferred(m)
+    wait_until(lambda: rows_of(m, qid)[0]['attempts'] >= 3, 'three attempts')
+    unblock(m, 'ann')
+    m.mail('ann')
+    m.wait_empty()
+
+
+def test_expires_into_hold(make):
+    m = make(minimal_backoff_time='1s', maximal_backoff_time='1s', maximal_queue_lifetime='3s')
+    m.start()
+    qid = deferred(m)
+    rows = wait_status(m, qid, 'hold')
+    assert rows[0]['reply'].startswith('5.4.7 expired after 3s: '), rows
+    assert 'expired after 3s' in rows[0]['hold_reason']
+    assert 'expired after 3s' in m.tool('mailq').stdout
+    unblock(m, 'ann')
+    do(m, 'release', 'all')
+    m.mail('ann')
+    m.wait_empty()
+
+
+def test_many_recipients_come_in_pages(slow):
+    rcpts = [f'ann+{i}@mx.veredus.test' for i in range(600)]
+    block(slow, 'ann')
+    qid = slow.send(rcpts)
+    wait_until(lambda: len(rows_of(slow, qid)) == 600 and
+               all(r['attempts'] == 1 for r in rows_of(slow, qid)), 'all were tried once')
+    assert sorted(r['recipient'] for r in rows_of(slow, qid)) == sorted(rcpts)
+    unblock(slow, 'ann')
+    do(slow, 'flush', 'ann+599@mx.veredus.test')
+    slow.mail('ann', 600, timeout=60)
+    slow.wait_empty()
+
+
+def test_count(slow):
+    deferred(slow)
+    held = deferred(slow)
+    do(slow, 'hold', held)
+    r = slow.veredus('queue', '-j', 'count')
+    assert r.returncode == 0
+    assert '"deferred":1' in r.stdout.replace(' ', '') and '"hold":1' in r.stdout.replace(' ', ''), r.stdout
+
+
+@pytest.mark.skipif(not ROOT, reason='needs a second user')
+def test_others_see_no_addresses(slow):
+    deferred(slow)
+    r = slow.tool('mailq', user='nobody')
+    assert r.returncode == 0, r.stderr
+    assert '1 recipient' in r.stdout and '@' not in r.stdout and '(4.' not in r.stdout, r.stdout
+    r = slow.tool('mailq', '-j', user='nobody')
+    assert 'recipients' in r.stdout and '@' not in r.stdout and 'reply' not in r.stdout
+    for words in (['queue'], ['flush'], ['delete', 'all']):
+        r = slow.veredus(*words, user='nobody')
+        assert r.returncode == 77, (words, r.stdout, r.stderr)
+    assert len(slow.queue()) == 1
+
+
+def test_log_lines(slow):
+    qid = slow.send([ANN, BEN])
+    slow.wait_empty()
+    slow.wait_log(qid + r': from=<sender@client.test>, size=\d+, nrcpt=2 \(queue active\)')
+    for who in (ANN, BEN):
+        slow.wait_log(qid + rf': to=<{who}>, relay=local, delay=\d+\.\d\d, dsn=2\.\d\.\d, status=sent \(')
+    slow.wait_log(qid + ': removed')
