@@ -3,8 +3,10 @@
 #include <cdb.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,40 +142,73 @@ put_all(const struct mapmake *m, int fd)
 	return cdb_make_finish(&cdb) == 0;
 }
 
+/*
+ * Open the fresh file `tmp', empty and locked: who holds the lock writes. What
+ * a killed compiler left behind is used again. A file that was renamed while
+ * we waited for it is somebody's finished map: then once more. -1: errno.
+ */
+static int
+open_fresh(int dir, const char *tmp)
+{
+	struct stat mine, named;
+	int fd, saved;
+
+	for (;;) {
+		fd = io_openat("mapmake.open", dir, tmp, O_RDWR | O_CREAT |
+		    O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+		if (fd == -1) {
+			return -1;
+		}
+		if (flock(fd, LOCK_EX) == -1 || fstat(fd, &mine) == -1) {
+			goto fail;
+		}
+		if (!S_ISREG(mine.st_mode) || mine.st_uid != geteuid() ||
+		    mine.st_nlink > 1) {
+			errno = EPERM; /* planted by somebody else */
+			goto fail;
+		}
+		if (fstatat(dir, tmp, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    named.st_ino == mine.st_ino) {
+			if (io_ftruncate("mapmake.empty", fd, 0) == -1) {
+				goto fail;
+			}
+			return fd;
+		}
+		(void)close(fd);
+	}
+fail:
+	saved = errno;
+	(void)close(fd);
+	errno = saved;
+	return -1;
+}
+
 /* Make `name' in the directory: the steps whose order matters. */
 static bool
 replace(const struct mapmake *m, int dir, const char *name)
 {
-	char tmp[64];
+	char tmp[NAME_MAX + 1];
 	bool ok;
 	int fd, saved;
 
-	if (snprintf(tmp, sizeof(tmp), ".veredus-map.%ld.tmp",
-	    (long)getpid()) >= (int)sizeof(tmp)) {
+	if (snprintf(tmp, sizeof(tmp), ".%s.tmp", name) >= (int)sizeof(tmp)) {
+		errno = ENAMETOOLONG;
 		return false;
 	}
-	(void)io_unlinkat("mapmake.leftover", dir, tmp, 0);
-	fd = io_openat("mapmake.open", dir, tmp, O_RDWR | O_CREAT | O_EXCL |
-	    O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = open_fresh(dir, tmp);
 	if (fd == -1) {
 		return false;
 	}
 	ok = put_all(m, fd) && fchmod(fd, m->mode) == 0 &&
-	    io_fsync("mapmake.fsync", fd) == 0;
+	    io_fsync("mapmake.fsync", fd) == 0 &&
+	    io_renameat("mapmake.rename", dir, tmp, dir, name) == 0;
 	saved = errno;
-	if (io_close("mapmake.close", fd) == -1 && ok) {
-		ok = false;
-		saved = errno;
-	}
-	errno = saved;
-	ok = ok && io_renameat("mapmake.rename", dir, tmp, dir, name) == 0;
 	if (!ok) {
-		saved = errno;
 		(void)io_unlinkat("mapmake.unlink", dir, tmp, 0);
-		errno = saved;
-		return false;
 	}
-	return io_fsync("mapmake.dir", dir) == 0;
+	(void)io_close("mapmake.close", fd); /* after fsync it tells no more */
+	errno = saved;
+	return ok && io_fsync("mapmake.dir", dir) == 0;
 }
 
 static bool

@@ -1,13 +1,17 @@
 /* Values of alias maps, alias files, and the compiler. */
 #include "config.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/aliases.h"
+#include "common/io.h"
+#include "common/map.h"
 #include "tests/unit/unit.h"
 #include "tools/mapmake.h"
 
@@ -256,6 +260,120 @@ test_mapmake(void **state)
 	assert_int_equal(rmdir(dir), 0); /* nothing else was left there */
 }
 
+/* What the map says now of "who"; the directory holds nothing but map, text
+   and at most what a killed compiler left. */
+static void
+expect_who(const char *old, const char *fresh, const char *name)
+{
+	struct strbuf value;
+	struct map *m;
+	char spec[160];
+
+	strbuf_init(&value, 0);
+	(void)snprintf(spec, sizeof(spec), "cdb:%s", path_of("a"));
+	m = map_open(slice_of(spec), &value);
+	assert_non_null(m);
+	assert_int_equal(map_lookup(m, SL("who"), &value), MAP_FOUND);
+	if (strcmp(value.p, old) != 0 && strcmp(value.p, fresh) != 0) {
+		fail_msg("%s: %s", name, value.p);
+	}
+	map_close(m);
+	strbuf_clear(&value);
+}
+
+static bool
+try_make(void)
+{
+	struct mapmake m;
+	struct strbuf errors;
+	bool ok;
+
+	strbuf_init(&errors, 0);
+	ok = mapmake_read(&m, path_of("a"), MAPMAKE_ALIASES, &errors) &&
+	    mapmake_write(&m, &errors);
+	assert_int_equal(ok, errors.n == 0);
+	mapmake_clear(&m);
+	strbuf_clear(&errors);
+	return ok;
+}
+
+/* In a process of its own; true when the plan has killed it. */
+static bool
+killed_at(unsigned n)
+{
+	const struct io_plan plan = { .kind = IO_PLAN_KILL, .n = n };
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid != -1);
+	if (pid == 0) {
+		io_plan(&plan);
+		_exit(try_make() ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+	return WIFSIGNALED(status);
+}
+
+/* Killed before, or failing at, each operation: the old map or the new one. */
+static void
+test_mapmake_crash(void **state)
+{
+	struct io_plan plan = { .kind = IO_PLAN_FAIL, .error = ENOSPC };
+	unsigned kills = 0, faults = 0;
+	bool ok;
+
+	(void)state;
+	assert_true(io_build_has_hooks());
+	(void)snprintf(dir, sizeof(dir), "/tmp/veredus-al.XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	do {
+		put("who: old\n", 0644);
+		assert_true(try_make());
+		expect_who("old", "old", "before");
+		put("who: new\n", 0644);
+		ok = !killed_at(++kills);
+		expect_who("old", "new", "killed");
+	} while (!ok);
+	expect_who("new", "new", "not killed");
+	for (ok = false; !ok && faults < 100;) {
+		put("who: old\n", 0644);
+		assert_true(try_make());
+		put("who: new\n", 0644);
+		plan.n = ++faults;
+		io_plan(&plan);
+		(void)try_make();
+		ok = io_plan_hit() == NULL;
+		io_plan(NULL);
+		expect_who("old", "new", "failed");
+	}
+	assert_true(kills > 6 && faults > 6);
+	(void)unlink(path_of("a"));
+	(void)unlink(path_of("a.cdb"));
+	assert_int_equal(rmdir(dir), 0); /* no leftovers */
+}
+
+/* Somebody else's file under the fresh file's name is not written to. */
+static void
+test_mapmake_planted(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	(void)snprintf(dir, sizeof(dir), "/tmp/veredus-al.XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	put("who: new\n", 0644);
+	assert_int_equal(symlink(path_of("a"), path_of(".a.cdb.tmp")), 0);
+	assert_false(try_make());
+	assert_int_equal(stat(path_of("a"), &st), 0);
+	assert_int_equal(st.st_size, 9);
+	assert_int_equal(unlink(path_of(".a.cdb.tmp")), 0);
+	assert_true(try_make());
+	(void)unlink(path_of("a"));
+	(void)unlink(path_of("a.cdb"));
+	assert_int_equal(rmdir(dir), 0);
+}
+
 int
 main(void)
 {
@@ -264,6 +382,8 @@ main(void)
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_long_chain),
 		cmocka_unit_test(test_mapmake),
+		cmocka_unit_test(test_mapmake_crash),
+		cmocka_unit_test(test_mapmake_planted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
