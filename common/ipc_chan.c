@@ -224,6 +224,17 @@ send_some(struct ipc_chan *ch)
 	return w;
 }
 
+/* The peer takes nothing any more; what waits to be sent is of no use. */
+static void
+drop_out(struct ipc_chan *ch)
+{
+	while (ch->nout_fds > 0) {
+		(void)close(ch->out_fds[--ch->nout_fds].fd);
+	}
+	ch->out_at += ch->out.n;
+	strbuf_reset(&ch->out);
+}
+
 void
 ipc_flush(struct ipc_chan *ch)
 {
@@ -255,6 +266,12 @@ ipc_flush(struct ipc_chan *ch)
 
 			(void)event_add(ch->flush, &soon);
 		}
+		return;
+	}
+	if (ch->out.n > 0 && errno == EPIPE && !ch->paused) {
+		/* Its last words may still be in the socket, such as the result
+		   of a delivery: the reader finds them, and then its end. */
+		drop_out(ch);
 		return;
 	}
 	if (ch->out.n > 0) {

@@ -274,6 +274,30 @@ a_bad_peer_loses_its_channel_only(void **state)
 	event_base_free(base);
 }
 
+/* We send to a peer that has said something and gone: it is still heard. */
+static void
+last_words_are_heard(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct end a, b;
+
+	(void)state;
+	pair(base, &a, &smtpd_side, &b, &cleanup_side);
+	put_rcpt(a.ch, "farewell@x");
+	ipc_chan_free(a.ch); /* sends what is queued */
+	ipc_begin(b.ch, IPC_VERDICT, 1);
+	ipc_put_u(b.ch, 250);
+	ipc_put_str(b.ch, "2.1.5");
+	ipc_put_str(b.ch, "ok");
+	ipc_end(b.ch);
+	ipc_flush(b.ch); /* EPIPE, before anything was read */
+	assert_int_equal(b.closed, 0);
+	turn(base, &b.closed, 1);
+	assert_int_equal(b.messages, 1);
+	assert_string_equal(b.last, "farewell@x");
+	event_base_free(base);
+}
+
 static void
 free_inside_own_callback(void **state)
 {
@@ -519,6 +543,7 @@ main(void)
 		cmocka_unit_test(only_the_right_sender),
 		cmocka_unit_test(many_messages_in_order),
 		cmocka_unit_test(a_bad_peer_loses_its_channel_only),
+		cmocka_unit_test(last_words_are_heard),
 		cmocka_unit_test(free_inside_own_callback),
 		cmocka_unit_test(descriptors_arrive_with_their_message),
 		cmocka_unit_test(too_many_descriptors_close_the_channel),
