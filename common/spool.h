@@ -148,7 +148,8 @@ typedef void spool_done_cb(void *arg, uint64_t qid, int error);
 
 /*
  * Make it durable. Takes `d' and `e' (its contents move; *e is left empty but
- * initialised); e->qid, e->arrived_us are set here.
+ * initialised); e->qid, e->arrived_us are set here. EINVAL: no recipients, or
+ * more than ENVELOPE_RCPT_MAX.
  */
 void spool_accept(struct spool_draft *d, struct envelope *e, spool_done_cb *cb,
     void *arg);

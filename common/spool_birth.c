@@ -4,10 +4,36 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "common/spool_int.h"
 #include "common/xmalloc.h"
+
+/* Nothing is begun: what no caller may ask for. */
+static void
+refused(struct spool *sp, struct spool_job *job)
+{
+	struct spool_birth *b = (struct spool_birth *)job;
+
+	b->error = EINVAL;
+	b->done(sp, b);
+}
+
+static bool
+is_sound(const struct spool_birth *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->n; i++) {
+		const struct envelope *e = &b->msgs[i]->state->envelope;
+
+		if (e->nrcpts == 0 || e->nrcpts > ENVELOPE_RCPT_MAX) {
+			return false;
+		}
+	}
+	return true;
+}
 
 struct spool_birth *
 spool_birth_new(struct spool *sp, struct spool_draft **drafts,
@@ -18,6 +44,7 @@ spool_birth_new(struct spool *sp, struct spool_draft **drafts,
 
 	b->sp = sp;
 	b->n = n;
+	b->job.done = refused;
 	b->msgs = xcalloc(n, sizeof(struct spool_msg *));
 	b->drafts = xcalloc(n, sizeof(struct spool_draft *));
 	strbuf_init(&b->fates, 0);
@@ -149,6 +176,10 @@ spool_birth_start(struct spool_birth *b)
 {
 	size_t i;
 
+	if (!is_sound(b)) {
+		spool_later(b->sp, &b->job);
+		return;
+	}
 	for (i = 0; i < b->n; i++) {
 		if (b->drafts[i] != NULL) {
 			b->waiting++;

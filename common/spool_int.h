@@ -202,6 +202,7 @@ struct spool_msg {
  * children of a group by spool_group().
  */
 struct spool_birth {
+	struct spool_job job;        /* to be refused at the turn's end */
 	struct spool *sp;
 	size_t n;
 	struct spool_msg **msgs;

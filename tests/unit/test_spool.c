@@ -393,6 +393,70 @@ torn_record(void **state)
 	assert_int_equal(k->fates[2], FATE_DEFERRED);
 }
 
+/* The first of two records is damaged: the second counts as not done, too, and
+   must not come to life when the first one's place is written again. */
+static void
+damaged_record(void **state)
+{
+	struct kit *k = *state;
+	struct stat st;
+	char file[512];
+	uint64_t qid;
+	off_t at;
+
+	assert_int_equal(kit_accept(k, 70, 3, &qid), 0);
+	assert_true(kit_file(k, qid, file));
+	assert_int_equal(stat(file, &st), 0);
+	at = st.st_size;
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
+	flip(file, at + SPOOL_RECORD_HEAD + 1);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->open, 3);
+	assert_int_equal(kit_fate(k, qid, 2, FATE_DEFERRED, 1), 0);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->fates[0], FATE_NONE);
+	assert_int_equal(k->fates[1], FATE_NONE);
+	assert_int_equal(k->fates[2], FATE_DEFERRED);
+}
+
+static void
+large_content_damaged(void **state)
+{
+	struct kit *k = *state;
+	char file[512];
+	uint64_t qid;
+
+	assert_int_equal(kit_accept(k, LARGE, 1, &qid), 0);
+	assert_true(kit_file(k, qid, file));
+	flip(file, SPOOL_HEADER + LARGE - 1);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(kit_content(k, qid, SPOOL_INLINE_MAX), EBADMSG);
+	assert_int_equal(kit_content(k, qid, SPOOL_INLINE_MAX), ENOENT);
+	assert_int_equal(spool_corrupt_count(k->sp), 1);
+	kit_settle(k);
+	assert_true(kit_file(k, qid, file));
+	assert_non_null(strstr(file, ".corrupt"));
+	restart(k);
+	assert_int_equal(spool_corrupt_count(k->sp), 1);
+	assert_int_equal(spool_count(k->sp), 0);
+}
+
+static void
+no_recipients(void **state)
+{
+	struct kit *k = *state;
+	uint64_t qid;
+
+	assert_int_equal(kit_accept(k, 10, 0, &qid), EINVAL);
+	assert_int_equal(kit_accept(k, LARGE, 0, &qid), EINVAL);
+	kit_settle(k);
+	assert_int_equal(kit_files(k), 0);
+}
+
 static void
 foreign_names(void **state)
 {
@@ -556,6 +620,9 @@ main(void)
 		T(space),
 		T(flipped_octets),
 		T(torn_record),
+		T(damaged_record),
+		T(large_content_damaged),
+		T(no_recipients),
 		T(foreign_names),
 		T(odd_files),
 		T(vanished_file),

@@ -40,6 +40,9 @@ report(const char *story, const char *what, unsigned n, const char *why)
 	lost++;
 	print_message("LOST: story %s, %s at operation %u: %s\n", story, what, n,
 	    why);
+	if (getenv("VEREDUS_FAIL_FAST") != NULL) { /* check-mutants */
+		_exit(1);
+	}
 }
 
 /* -- after it --------------------------------------------------------------------- */
@@ -350,6 +353,82 @@ power_cut_after_each_operation(void **state)
 	assert_int_equal(lost, 0);
 }
 
+/* -- groups whose parent cannot be written ------------------------------------------------ */
+
+/* A group that has happened, though the n-th operation failed; from then on all
+   fail. Returns the site that was hit. */
+static const char *
+unsettled(struct kit *k, unsigned n, bool all, uint64_t *parent,
+    uint64_t *child)
+{
+	static const uint32_t indexes[] = { 0, 1 };
+	static const size_t sizes[] = { 50 };
+	const struct io_plan plan = { .kind = IO_PLAN_FAIL, .n = n,
+		.error = ENOSPC, .stay = true };
+	const char *hit;
+
+	assert_int_equal(kit_accept(k, 100, 2, parent), 0);
+	io_plan(&plan);
+	hit = kit_group(k, *parent, indexes, all ? 2 : 1, sizes, 1, child) ==
+	    0 ? io_plan_hit() : "";
+	return hit;
+}
+
+/* One try: the child cannot go while the disk is full, and not before its
+   parent's fate is recorded. */
+static bool
+unsettled_once(unsigned n, bool all)
+{
+	struct kit k;
+	uint64_t parent, child;
+	const char *hit;
+
+	kit_make(&k);
+	assert_true(kit_open(&k, NULL));
+	hit = unsettled(&k, n, all, &parent, &child);
+	if (hit != NULL && hit[0] != '\0') {
+		faults++;
+		assert_int_equal(k.gone, all);
+		assert_int_equal(spool_count(k.sp), all ? 1 : 2);
+		assert_int_equal(kit_fate(&k, child, 0, FATE_DELIVERED, 1),
+		    ENOSPC);
+		assert_int_equal(kit_delete(&k, child), ENOSPC);
+		io_plan(NULL);
+		if (n % 2 == 0) { /* settled by a start, or by the removal */
+			kit_close(&k);
+			assert_true(kit_open(&k, NULL));
+		}
+		assert_int_equal(kit_fate(&k, child, 0, FATE_DELIVERED, 1), 0);
+		assert_true(k.gone);
+		kit_close(&k);
+		assert_true(kit_open(&k, NULL));
+		assert_int_equal(spool_count(k.sp), all ? 0 : 1);
+		if (!all) {
+			assert_int_equal(kit_info(&k, parent), 0);
+			assert_int_equal(k.fates[0], FATE_EXPANDED);
+			assert_int_equal(k.open, 1);
+		}
+	}
+	io_plan(NULL);
+	kit_close(&k);
+	kit_remove(&k);
+	return hit != NULL;
+}
+
+static void
+groups_of_a_full_disk(void **state)
+{
+	unsigned n, all;
+	size_t before = faults;
+
+	(void)state;
+	for (all = 0; all < 2; all++) {
+		for (n = 1; unsettled_once(n, all != 0); n++) {
+		}
+	}
+	assert_true(faults - before >= 5);
+}
+
 /* ------------------------------------------------------------------------------------- */
 
 static void
@@ -366,9 +445,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* the quickest first: check-mutants stops at the first loss */
+		cmocka_unit_test(power_cut_after_each_operation),
+		cmocka_unit_test(groups_of_a_full_disk),
 		cmocka_unit_test(killed_at_each_operation),
 		cmocka_unit_test(faults_at_each_operation),
-		cmocka_unit_test(power_cut_after_each_operation),
 		cmocka_unit_test(enough),
 	};
 	int silence;
