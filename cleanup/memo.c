@@ -183,13 +183,14 @@ memo_note(struct memo *m, const char *what, struct slice key, const char *fmt,
 	}
 	s = step_of(m, KIND_NOTE, slice_of(what), key, &fresh);
 	to_trace(m, s);
+	if (!fresh) { /* the same as in the round before */
+		return;
+	}
 	strbuf_reset(&m->scratch);
 	va_start(ap, fmt);
 	(void)strbuf_vprintf(&m->scratch, fmt, ap);
 	va_end(ap);
-	if (!slice_eq(strbuf_slice(&m->scratch), s->value)) {
-		s->value = arena_dup(&m->arena, strbuf_slice(&m->scratch));
-	}
+	s->value = arena_dup(&m->arena, strbuf_slice(&m->scratch));
 }
 
 bool

@@ -94,24 +94,31 @@ strbuf_add_char(struct strbuf *b, char c)
 	return strbuf_add(b, &c, 1);
 }
 
+/* Mostly there is room already, and one pass will do. */
 bool
 strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap)
 {
+	size_t room = b->p != NULL ? b->cap - b->n : 0;
 	va_list again;
 	char *to;
 	int n;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, again);
+	n = vsnprintf(room > 0 ? b->p + b->n : NULL, room, fmt, again);
 	va_end(again);
 	if (n < 0) {
 		log_panic("vsnprintf: bad format %s", fmt);
 	}
 	to = strbuf_room(b, (size_t)n);
 	if (to == NULL) {
+		if (room > 0) {
+			b->p[b->n] = '\0';
+		}
 		return false;
 	}
-	(void)vsnprintf(to, (size_t)n + 1, fmt, ap);
+	if ((size_t)n >= room) {
+		(void)vsnprintf(to, (size_t)n + 1, fmt, ap);
+	}
 	strbuf_filled(b, (size_t)n);
 	return true;
 }
