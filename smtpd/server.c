@@ -17,6 +17,7 @@
 
 #define ACCEPTS_MAX     32  /* in a turn, of one listener */
 #define ACCEPT_PAUSE_MS 300 /* when no descriptor is left */
+#define LOG_EVERY_MS    1000
 
 static uint64_t
 monotonic_ms(void)
@@ -34,6 +35,19 @@ in_ms(uint64_t ms)
 		(suseconds_t)(ms % 1000 * 1000) };
 }
 
+/* What a flood of clients could make us say is said once a second. */
+static bool
+may_log(const struct smtpd *srv, uint64_t *last_ms)
+{
+	uint64_t now = srv->now_ms();
+
+	if (*last_ms != 0 && now - *last_ms < LOG_EVERY_MS) {
+		return false;
+	}
+	*last_ms = now;
+	return true;
+}
+
 /* -- accepting --------------------------------------------------------------- */
 
 static void
@@ -42,8 +56,10 @@ pause_accepting(struct smtpd *srv, const char *why)
 	const struct timeval tv = in_ms(ACCEPT_PAUSE_MS);
 	unsigned i;
 
-	log_warn("accept: %s; %u sessions are open; waiting for some to end",
-	    why, srv->nsessions);
+	if (may_log(srv, &srv->paused_logged_ms)) {
+		log_warn("accept: %s; %u sessions are open; waiting for some "
+		    "to end", why, srv->nsessions);
+	}
 	for (i = 0; i < srv->nlisteners; i++) {
 		(void)event_del(&srv->listeners[i].ev);
 	}
@@ -95,7 +111,10 @@ turn_away(struct smtpd *srv, int fd, const char *addr)
 	(void)send(fd, b.p, b.n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	(void)close(fd);
 	strbuf_clear(&b);
-	log_warn("too many sessions (%u): turned away %s", srv->nsessions, addr);
+	if (may_log(srv, &srv->full_logged_ms)) {
+		log_warn("too many sessions (%u): turned away %s, and others "
+		    "for the next second", srv->nsessions, addr);
+	}
 }
 
 /* Local users get half of the places, so that they cannot take the network's. */

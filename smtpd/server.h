@@ -50,8 +50,9 @@ struct smtpd {
 
 	struct server_listener listeners[SERVER_LISTENERS_MAX];
 	unsigned nlisteners;
-	bool accepting_paused;    /* no descriptors were left */
-	struct event accept_timer;
+	struct event accept_timer; /* while no descriptors are left */
+	uint64_t paused_logged_ms; /* when that was said last; 0: never */
+	uint64_t full_logged_ms;   /* the same of too many sessions */
 
 	struct session *sessions; /* all that are open */
 	struct session *dead;     /* closed; freed at the end of the turn */
