@@ -194,7 +194,7 @@ close_networks(struct netlist *l)
 static bool
 good_nexthop(struct slice s)
 {
-	struct slice host = s, port = { NULL, 0 };
+	struct slice host, port = { NULL, 0 };
 	struct cidr unused;
 	uint64_t number;
 	size_t at;
