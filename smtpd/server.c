@@ -48,7 +48,7 @@ may_log(const struct smtpd *srv, uint64_t *last_ms)
 	return true;
 }
 
-/* -- accepting --------------------------------------------------------------- */
+/* -- accepting ------------------------------------------------------------- */
 
 static void
 pause_accepting(struct smtpd *srv, const char *why)
@@ -203,7 +203,7 @@ server_listen(struct smtpd *srv, int fd, bool submit)
 	srv->nlisteners++;
 }
 
-/* -- life --------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------ */
 
 static void
 on_reap(evutil_socket_t fd, short what, void *arg)

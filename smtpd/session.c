@@ -21,7 +21,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 static void on_timer(evutil_socket_t fd, short what, void *arg);
 
-/* -- deadlines --------------------------------------------------------------- */
+/* -- deadlines ------------------------------------------------------------- */
 
 static void
 arm_timer(struct session *s, uint64_t now)
@@ -117,7 +117,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	arm_timer(s, now);
 }
 
-/* -- beginning and end --------------------------------------------------------- */
+/* -- beginning and end ----------------------------------------------------- */
 
 void
 session_new(struct smtpd *srv, int fd, const char *addr, bool submit,
@@ -198,7 +198,7 @@ session_free(struct session *s)
 	free(s);
 }
 
-/* -- out ------------------------------------------------------------------------ */
+/* -- out ------------------------------------------------------------------- */
 
 /* Send what can be sent; true when nothing is left. */
 static bool
@@ -241,7 +241,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	session_run(arg);
 }
 
-/* -- in ------------------------------------------------------------------------- */
+/* -- in -------------------------------------------------------------------- */
 
 /* Octets into the scratch buffer of all, or behind those that wait. */
 static ssize_t
@@ -321,7 +321,7 @@ set_reading(struct session *s)
 	}
 }
 
-/* -- the turn ------------------------------------------------------------------- */
+/* -- the turn -------------------------------------------------------------- */
 
 /* One command, or a run of content. False: nothing more to do now. */
 static bool
@@ -458,7 +458,7 @@ session_run(struct session *s)
 	}
 }
 
-/* -- from elsewhere ------------------------------------------------------------- */
+/* -- from elsewhere -------------------------------------------------------- */
 
 /* Closing takes at most a moment, whatever the client does. */
 void

@@ -179,7 +179,7 @@ bool content_answer(struct session *s, enum ipc_type type,
    451 when that is NULL. */
 void content_refuse(struct session *s, const struct answer *a);
 
-/* -- commands (smtpd/dispatch.c, smtpd/cmd_*.c) ----------------------------- */
+/* -- commands (smtpd/dispatch.c, smtpd/cmd_*.c) ---------------------------- */
 
 /* One line from s->input, if there is one whole. False: more is needed. */
 bool dispatch_run(struct session *s);

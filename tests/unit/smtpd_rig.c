@@ -21,7 +21,7 @@ now_ms(void)
 	return rig_now_ms;
 }
 
-/* -- the fake cleanup ---------------------------------------------------------- */
+/* -- the fake cleanup ------------------------------------------------------ */
 
 static struct rig_transaction *
 find(struct rig *r, uint32_t tid)
@@ -242,7 +242,7 @@ rig_new_cleanup(struct rig *r)
 	server_take_channel(r->srv, sv[1]);
 }
 
-/* -- clients ----------------------------------------------------------------------- */
+/* -- clients --------------------------------------------------------------- */
 
 static void
 receive(struct rig *r, int c)
@@ -355,7 +355,7 @@ rig_replies(struct rig *r, int c)
 	return out.p != NULL ? out.p : "";
 }
 
-/* -- life ---------------------------------------------------------------------------- */
+/* -- life ------------------------------------------------------------------ */
 
 static void
 stopped(void *arg)

@@ -10,6 +10,21 @@
 
 #include "smtpd/session.h"
 
+/* Commands, and the replies they get as rig_replies() tells them. */
+#define HI    "EHLO c.test\r\n"
+#define MAIL  "MAIL FROM:<s@c.test>\r\n"
+#define RCPT  "RCPT TO:<a@b.test>\r\n"
+#define NOONE "RCPT TO:<unknown@b.test>\r\n"
+#define MSG   MAIL RCPT "DATA\r\nhello\r\n.\r\n"
+
+#define R_HI   "250"
+#define R_MAIL "|250 2.1.0"
+#define R_RCPT "|250 2.1.5"
+#define R_NO   "|550 5.1.1"
+#define R_MSG  R_MAIL R_RCPT "|354|250 2.0.0"
+#define R_BYE  "|221 2.0.0"
+#define QUIT   "QUIT\r\n"
+
 #define RIG_TRANSACTIONS 64
 #define RIG_CLIENTS      4
 

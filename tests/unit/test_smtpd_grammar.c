@@ -235,7 +235,7 @@ test_params(void **state)
 	assert_false(grammar_is_helo(SL(X256)));
 }
 
-/* -- the table of replies ------------------------------------------------------ */
+/* -- the table of replies -------------------------------------------------- */
 
 static bool
 is_state(struct slice s)

@@ -15,7 +15,7 @@
 #define SESSIONS 300
 #define COMMANDS 60
 
-enum model { NEW, READY, MAIL, REFUSED, RCPT };
+enum model { M_NEW, M_READY, M_MAIL, M_REFUSED, M_RCPT };
 
 struct line {
 	const char *text;
@@ -24,37 +24,37 @@ struct line {
 	enum model next[5];
 };
 
-#define SAME { NEW, READY, MAIL, REFUSED, RCPT }
+#define SAME { M_NEW, M_READY, M_MAIL, M_REFUSED, M_RCPT }
 #define ALL(r) { r, r, r, r, r }
 #define O "503 5.5.1"
 #define A "501 5.5.4"
 
 static const struct line lines[] = {
-	{ "EHLO c.test", ALL("250"), { READY, READY, READY, READY, READY } },
-	{ "HELO c.test", ALL("250"), { READY, READY, READY, READY, READY } },
+	{ "EHLO c.test", ALL("250"), { M_READY, M_READY, M_READY, M_READY, M_READY } },
+	{ "HELO c.test", ALL("250"), { M_READY, M_READY, M_READY, M_READY, M_READY } },
 	{ "EHLO", ALL(A), SAME },
 	{ "EHLO a b", ALL(A), SAME },
 	{ "MAIL FROM:<a@b.test>", { O, "250 2.1.0", O, O, O },
-	    { NEW, MAIL, MAIL, REFUSED, RCPT } },
+	    { M_NEW, M_MAIL, M_MAIL, M_REFUSED, M_RCPT } },
 	{ "MAIL FROM:<>", { O, "250 2.1.0", O, O, O },
-	    { NEW, MAIL, MAIL, REFUSED, RCPT } },
+	    { M_NEW, M_MAIL, M_MAIL, M_REFUSED, M_RCPT } },
 	{ "MAIL FROM:<a@b.test> SIZE=9999999", { O, "552 5.3.4", O, O, O },
 	    SAME },
 	{ "MAIL FROM:a", { O, "501 5.1.7", O, O, O }, SAME },
 	{ "RCPT TO:<a@b.test>", { O, O, "250 2.1.5", "250 2.1.5", "250 2.1.5" },
-	    { NEW, READY, RCPT, RCPT, RCPT } },
+	    { M_NEW, M_READY, M_RCPT, M_RCPT, M_RCPT } },
 	{ "RCPT TO:<a@b.test>", { O, O, "250 2.1.5", "250 2.1.5", "250 2.1.5" },
-	    { NEW, READY, RCPT, RCPT, RCPT } },
+	    { M_NEW, M_READY, M_RCPT, M_RCPT, M_RCPT } },
 	{ "RCPT TO:<unknown@b.test>",
 	    { O, O, "550 5.1.1", "550 5.1.1", "550 5.1.1" },
-	    { NEW, READY, REFUSED, REFUSED, RCPT } },
+	    { M_NEW, M_READY, M_REFUSED, M_REFUSED, M_RCPT } },
 	{ "RCPT TO:<>", { O, O, "501 5.1.3", "501 5.1.3", "501 5.1.3" },
-	    { NEW, READY, REFUSED, REFUSED, RCPT } },
+	    { M_NEW, M_READY, M_REFUSED, M_REFUSED, M_RCPT } },
 	{ "RCPT", { O, O, A, A, A }, SAME },
 	{ "DATA", { O, O, O, "554 5.5.1", "354" }, SAME },
 	{ "DATA", { O, O, O, "554 5.5.1", "354" }, SAME },
 	{ "DATA x", { O, O, O, A, A }, SAME },
-	{ "RSET", ALL("250 2.0.0"), { NEW, READY, READY, READY, READY } },
+	{ "RSET", ALL("250 2.0.0"), { M_NEW, M_READY, M_READY, M_READY, M_READY } },
 	{ "RSET x", ALL(A), SAME },
 	{ "NOOP", ALL("250 2.0.0"), SAME },
 	{ "VRFY a", ALL("252 2.0.0"), SAME },
@@ -145,7 +145,7 @@ static void
 run(unsigned n)
 {
 	static struct rig r;
-	struct play p = { .at = NEW };
+	struct play p = { .at = M_NEW };
 	const struct content *ct;
 	unsigned i, refused = 0;
 	size_t cut = n % 3 == 0 ? 1 : n % 3 == 1 ? 0 : 1 + roll(9);
@@ -170,7 +170,7 @@ run(unsigned n)
 		r.refuse_piece = ct->refuse_piece;
 		(void)strbuf_add_str(&p.in, ct->text);
 		(void)strbuf_printf(&p.want, "|%s", ct->want);
-		p.at = READY;
+		p.at = M_READY;
 		p.messages += ct->want[0] == '2' ? 1 : 0;
 		/* COMMIT was sent, and refused */
 		refused += ct->commit_with != NULL || ct->refuse_piece != 0;
