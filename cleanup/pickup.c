@@ -331,24 +331,49 @@ on_watch(evutil_socket_t fd, short what, void *arg)
 	arm(p);
 }
 
+/* Owner and mode as they must be; -1 with errno. */
+static int
+set_rights(int fd, unsigned uid, unsigned gid)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1) {
+		return -1;
+	}
+	if (geteuid() == 0 && (st.st_uid != uid || st.st_gid != gid) &&
+	    fchown(fd, uid, gid) == -1) {
+		return -1;
+	}
+	return (st.st_mode & 07777) == DROP_MODE ? 0 : fchmod(fd, DROP_MODE);
+}
+
+static int
+open_directory(int queue_fd, unsigned uid, unsigned gid)
+{
+	int fd, saved;
+
+	if (mkdirat(queue_fd, DROP_DIRECTORY, 0700) == -1 &&
+	    errno != EEXIST) {
+		return -1;
+	}
+	fd = openat(queue_fd, DROP_DIRECTORY,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd != -1 && set_rights(fd, uid, gid) == -1) {
+		saved = errno;
+		(void)close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
+}
+
 int
 pickup_open(int queue_fd, unsigned uid, unsigned gid, int *dirfd,
     int *inotify_fd)
 {
 	char path[64];
-	int fd, watch;
+	int watch, fd = open_directory(queue_fd, uid, gid);
 
-	if (mkdirat(queue_fd, DROP_DIRECTORY, 0700) == 0) {
-		if ((geteuid() == 0 && fchownat(queue_fd, DROP_DIRECTORY, uid,
-		    gid, AT_SYMLINK_NOFOLLOW) == -1) ||
-		    fchmodat(queue_fd, DROP_DIRECTORY, DROP_MODE, 0) == -1) {
-			return -1;
-		}
-	} else if (errno != EEXIST) {
-		return -1;
-	}
-	fd = openat(queue_fd, DROP_DIRECTORY,
-	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1) {
 		return -1;
 	}

@@ -14,9 +14,11 @@
 #include "common/envelope.h"
 #include "common/ipc.h"
 #include "common/log.h"
+#include "common/qid.h"
 #include "common/xmalloc.h"
 
 #define REASON_SENT 500 /* octets of a text that we send */
+#define RETRY_S     5   /* until a message that could not be read is tried */
 
 struct queue_service {
 	struct program *pg;
@@ -24,6 +26,9 @@ struct queue_service {
 	uint32_t epoch;         /* counts channels: older questions are void */
 	struct backlog backlog; /* not handed out on this channel yet */
 	struct event *turn;     /* goes on with TAKE */
+	uint64_t *later;        /* could not be read; see on_retry() */
+	size_t nlater;
+	struct event *retry;
 	bool taking;            /* a TAKE is unanswered */
 	uint32_t take_tid;
 	unsigned take_max, taken, reading;
@@ -91,6 +96,40 @@ arm_turn(struct queue_service *s)
 	}
 }
 
+/* Not readable for now only: it is tried again after a while. */
+static void
+put_off(struct queue_service *s, uint64_t qid, int error)
+{
+	const struct timeval later = { RETRY_S, 0 };
+	char id[QID_TEXT + 1];
+
+	qid_format(qid, id);
+	log_warn("%s: cannot be read just now: %s", id, strerror(error));
+	if (s->nlater == 0) {
+		(void)event_add(s->retry, &later);
+	}
+	if ((s->nlater & (s->nlater - 1)) == 0) { /* 0 or a power of two */
+		s->later = xreallocarray(s->later,
+		    s->nlater == 0 ? 1 : s->nlater * 2, sizeof(*s->later));
+	}
+	s->later[s->nlater++] = qid;
+}
+
+static void
+on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct queue_service *s = arg;
+	size_t i;
+
+	(void)fd;
+	(void)what;
+	for (i = 0; i < s->nlater; i++) {
+		backlog_add(&s->backlog, s->later[i]);
+	}
+	s->nlater = 0;
+	arm_turn(s);
+}
+
 static void
 on_taken(void *arg, uint64_t qid, int error, const struct spool_info *info)
 {
@@ -107,10 +146,7 @@ on_taken(void *arg, uint64_t qid, int error, const struct spool_info *info)
 		entry_send(ch, s->take_tid, info, 0, &s->page);
 		s->taken++;
 	} else if (error != 0 && error != ENOENT && error != EBADMSG) {
-		/* for now only: it waits for another turn */
-		log_warn("a message cannot be read just now: %s",
-		    strerror(error));
-		backlog_add(&s->backlog, qid);
+		put_off(s, qid, error);
 	}
 	arm_turn(s);
 }
@@ -408,6 +444,8 @@ forget(struct queue_service *s)
 	ipc_chan_free(s->ch);
 	s->ch = NULL;
 	backlog_clear(&s->backlog);
+	s->nlater = 0;
+	(void)event_del(s->retry);
 }
 
 static void
@@ -451,7 +489,8 @@ queue_service_new(struct program *pg)
 	strbuf_init(&s->page, IPC_BLOB_MAX);
 	backlog_init(&s->backlog);
 	s->turn = event_new(pg->base, -1, 0, on_turn, s);
-	if (s->turn == NULL) {
+	s->retry = event_new(pg->base, -1, 0, on_retry, s);
+	if (s->turn == NULL || s->retry == NULL) {
 		log_panic("queue_service: no event");
 	}
 	spool_on_accepted(pg->spool, on_spool_accepted, s);
@@ -469,6 +508,8 @@ queue_service_free(struct queue_service *s)
 	}
 	forget(s);
 	event_free(s->turn);
+	event_free(s->retry);
+	free(s->later);
 	strbuf_clear(&s->page);
 	free(s);
 }

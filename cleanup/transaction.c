@@ -320,22 +320,11 @@ facts_of(const struct transaction *t)
 		    SL("") };
 }
 
-static void
-log_refusal(const struct transaction *t)
-{
-	const struct reply *r = &t->intake.refusal;
-	const struct envelope *e = &t->envelope;
-
-	log_warn("NOQUEUE: reject: DATA from %s[%s]: %u %s %s; from=<%s>, "
-	    "proto=%s, helo=<%s>", e->client_name, e->client_addr, r->code,
-	    r->esc, r->text, e->reverse_path, e->proto, e->helo);
-}
-
+/* The submitter logs it: smtpd with its client, pick-up with its file. */
 static void
 refused(struct transaction *t)
 {
 	t->state = T_REFUSED;
-	log_refusal(t);
 	t->ops->content_ack(t->owner, t->tid, &t->intake.refusal);
 }
 
@@ -443,7 +432,6 @@ transaction_commit(struct transaction *t, uint32_t flags, uint64_t octets)
 		return true;
 	}
 	if (intake_end(&t->intake, &f) == INTAKE_REFUSED) {
-		log_refusal(t);
 		r = t->intake.refusal;
 		finish(t, 0, &r);
 		return true;

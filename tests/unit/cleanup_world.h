@@ -49,13 +49,13 @@ void world_begin(struct world *w, const char *settings);
 void world_end(struct world *w);
 /* Close the parts and the spool, and open all anew, as a restart does. */
 void world_restart(struct world *w);
-/* Run the loop until `cond' is true; fails the test after 5 s. */
+/* Run the loop until `cond' is true; fails the test after 12 s. */
 #define world_wait(w, cond)                                                    \
 	do {                                                                   \
 		unsigned turns_ = 0;                                           \
 		while (!(cond)) {                                              \
 			world_turn(w);                                         \
-			if (++turns_ > 5000) {                                 \
+			if (++turns_ > 12000) {                                 \
 				fail_msg("never: %s", #cond);                  \
 			}                                                      \
 		}                                                              \

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "cleanup/resolving.h"
 #include "common/siphash.h"
@@ -117,6 +119,37 @@ each_once_a_channel(void **state)
 		n += take(&w, 5, 256, got + n);
 	}
 	assert_memory_equal(got, sent, sizeof(sent));
+	world_end(&w);
+}
+
+/* No descriptor to read it by: it is not lost, and comes later. */
+static void
+one_that_cannot_be_read(void **state)
+{
+	struct world w;
+	struct rlimit before, none;
+	uint64_t qid, got[4];
+	int fd;
+
+	(void)state;
+	world_begin(&w, "");
+	qid = smtpd_message(&w, 1, "ann@example.org", TEXT);
+	world_restart(&w);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	fd = dup(0);
+	assert_true(fd != -1);
+	(void)close(fd);
+	none = before;
+	none.rlim_cur = (rlim_t)fd;
+	peer_send(&w.qmgr, IPC_TAKE, 1, "u", (uint64_t)4);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	world_settle(&w);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_true(peer_is_quiet(&w.qmgr));
+	assert_true(peer_next(&w, &w.qmgr, IPC_ENTRY)->u[0] == qid);
+	assert_int_equal(peer_next(&w, &w.qmgr, IPC_TAKEN)->u[0], 1);
+	world_connect_qmgr(&w);
+	assert_int_equal(take(&w, 2, 4, got), 1);
 	world_end(&w);
 }
 
@@ -505,6 +538,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_once_a_channel),
+		cmocka_unit_test(one_that_cannot_be_read),
 		cmocka_unit_test(an_entry_tells_all),
 		cmocka_unit_test(pages_of_many),
 		cmocka_unit_test(fates_and_the_end),
