@@ -276,7 +276,8 @@ class Instance:
         cmd = [tool(name), *map(str, args)]
         kw = {}
         if user is not None and ROOT:
-            kw = dict(user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[])
+            pw = pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
+            kw = dict(user=pw.pw_uid, group=pw.pw_gid, extra_groups=[])
         return subprocess.run(cmd, input=input, env=self.env(), timeout=timeout, capture_output=True,
                               text=not isinstance(input, bytes), **kw)
 
