@@ -31,10 +31,9 @@ static size_t nrecords;
 _Noreturn void
 io_hook_die(void)
 {
-	(void)kill(getpid(), SIGKILL);
-	for (;;) {
-		(void)pause();
-	}
+	/* tgkill of oneself: the one signal that every wall lets through. */
+	(void)raise(SIGKILL);
+	_exit(128 + SIGKILL);
 }
 
 bool

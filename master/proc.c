@@ -152,7 +152,8 @@ is_inherited(const char *var)
 {
 	static const char *const names[] = { "TZ=", "ASAN_OPTIONS=",
 		"UBSAN_OPTIONS=", "LSAN_OPTIONS=", "GCOV_PREFIX=",
-		"GCOV_PREFIX_STRIP=", "VEREDUS_IO_PLAN=", "VEREDUS_IO_RECORD=" };
+		"GCOV_PREFIX_STRIP=", "VEREDUS_IO_PLAN=", "VEREDUS_IO_ONCE=",
+		"VEREDUS_IO_RECORD=" };
 	size_t i;
 
 	for (i = 0; i < NELEMS(names); i++) {
