@@ -129,6 +129,9 @@ escape(char *out, size_t cap, const char *in)
 	return n;
 }
 
+static void emit(enum log_level level, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
 static void
 emit(enum log_level level, const char *fmt, va_list ap)
 {
