@@ -276,8 +276,11 @@ class Instance:
         cmd = [tool(name), *map(str, args)]
         kw = {}
         if user is not None and ROOT:
-            pw = pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
-            kw = dict(user=pw.pw_uid, group=pw.pw_gid, extra_groups=[])
+            try:
+                pw = pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
+                kw = dict(user=pw.pw_uid, group=pw.pw_gid, extra_groups=[])
+            except KeyError:               # a uid without an account
+                kw = dict(user=user, group=user, extra_groups=[])
         return subprocess.run(cmd, input=input, env=self.env(), timeout=timeout, capture_output=True,
                               text=not isinstance(input, bytes), **kw)
 
