@@ -1,8 +1,6 @@
 /* The channel to cleanup: what comes from there is checked like anything else. */
 #include "config.h"
 
-#include <errno.h>
-#include <unistd.h>
 
 #include "common/log.h"
 #include "smtpd/session.h"
