@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "common/child.h"
+#include "common/io.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 
@@ -202,6 +203,7 @@ child_begin(struct child *c, enum ipc_role role, int argc, char **argv)
 	(void)evutil_make_socket_nonblocking(STDERR_FILENO);
 	log_setup(NULL, true);
 	(void)atexit(flush_at_exit);
+	io_plan_from_env(ipc_role_name(role));
 	settings_init(&c->settings);
 	while (!started) {
 		r = ipc_sync_read(&c->sync, &m, START_TIMEOUT_MS);

@@ -9,24 +9,11 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/spool_int.h"
 #include "common/xmalloc.h"
-
-uint64_t
-spool_clock(const struct spool *sp)
-{
-	struct timespec ts;
-
-	if (sp->clock_us != NULL) {
-		return sp->clock_us();
-	}
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* -- the end of a turn ----------------------------------------------------------- */
 
@@ -40,42 +27,52 @@ run_done(struct spool *sp, struct spool_jobs *l)
 	}
 }
 
+/* One round: who becomes ready again meanwhile waits for the next turn, so that
+   no message keeps the loop from its other events. */
 static void
 work_ready(struct spool *sp)
 {
+	STAILQ_HEAD(, spool_msg) round = STAILQ_HEAD_INITIALIZER(round);
 	struct spool_msg *m;
 
-	while ((m = STAILQ_FIRST(&sp->ready)) != NULL) {
-		STAILQ_REMOVE_HEAD(&sp->ready, ready_next);
+	STAILQ_CONCAT(&round, &sp->ready);
+	while ((m = STAILQ_FIRST(&round)) != NULL) {
+		STAILQ_REMOVE_HEAD(&round, ready_next);
 		m->ready = false;
 		spool_msg_work(sp, m);
 	}
 }
 
 static void
-turn(struct spool *sp)
+turn(struct spool *sp, bool signalled)
 {
 	struct spool_jobs l = sp->later;
 
+	sp->in_turn = true;
 	spool_jobs_init(&sp->later);
 	if (l.head != NULL) {
 		run_done(sp, &l);
 	}
-	l = spool_workers_done(sp);
-	if (l.head != NULL) {
-		run_done(sp, &l);
+	if (signalled) {
+		l = spool_workers_done(sp);
+		if (l.head != NULL) {
+			run_done(sp, &l);
+		}
 	}
 	work_ready(sp);
 	spool_msg_trim(sp);
 	spool_workers_flush(sp);
+	sp->in_turn = false;
+	if (!STAILQ_EMPTY(&sp->ready) || sp->later.head != NULL) {
+		spool_wake(sp);
+	}
 }
 
 static void
 on_event(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
-	(void)what;
-	turn(arg);
+	turn(arg, (what & EV_READ) != 0);
 }
 
 /* -- open and close ---------------------------------------------------------------- */
@@ -85,7 +82,7 @@ close_dirs(struct spool *sp)
 {
 	size_t i;
 
-	for (i = 0; i < SPOOL_DIRS; i++) {
+	for (i = 0; i < NELEMS(sp->dirs); i++) {
 		if (sp->dirs[i] != -1) {
 			(void)close(sp->dirs[i]);
 		}
@@ -120,7 +117,7 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	TAILQ_INIT(&sp->groups);
 	STAILQ_INIT(&sp->ready);
 	spool_index_init(&sp->index);
-	for (i = 0; i < SPOOL_DIRS; i++) {
+	for (i = 0; i < SPOOL_DIRS + 1; i++) {
 		sp->dirs[i] = -1;
 	}
 	ret = spool_workers_open(sp);
@@ -149,13 +146,15 @@ spool_close(struct spool *sp)
 	struct pollfd p = { .fd = sp->done_fd, .events = POLLIN };
 
 	sp->closing = true;
-	for (turn(sp); sp->busy > 0; turn(sp)) {
+	for (turn(sp, true); sp->busy > 0; turn(sp, true)) {
 		if (sp->later.head == NULL && STAILQ_EMPTY(&sp->ready)) {
 			(void)poll(&p, 1, -1);
 		}
 	}
 	spool_groups_free(sp);
-	work_ready(sp);
+	while (!STAILQ_EMPTY(&sp->ready)) {
+		work_ready(sp);
+	}
 	spool_msg_free_all(sp);
 	spool_free(sp);
 }

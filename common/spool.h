@@ -50,6 +50,7 @@
  *                                                      happen, unlinked
  *   ID.corrupt            not readable                 counted, never deleted
  *   any other name        not ours                     reported, left alone
+ *   queue/last            13 digits: ids start above   read; see spool_qid.c
  *
  * So no file but a left child's and its parent's is opened at the start.
  *
@@ -125,7 +126,7 @@ size_t spool_busy(const struct spool *sp);
 /* A message on its way in. Owned by the caller until spool_accept(). */
 struct spool_draft;
 
-/* Gives the queue id: max(clock, last + 1). */
+/* Gives the queue id: max(clock, last + 1); none is ever given twice. */
 struct spool_draft *spool_draft_new(struct spool *sp);
 uint64_t spool_draft_qid(const struct spool_draft *d);
 /*

@@ -13,8 +13,11 @@
 
 #include "common/crc32c.h"
 #include "common/io.h"
+#include "common/qid.h"
 #include "common/spool_int.h"
 #include "common/xmalloc.h"
+
+#define NDIRS (SPOOL_DIRS + 1)
 
 #define EACH_OP(op, first)                                                     \
 	for ((op) = (struct spool_op *)(first); (op) != NULL;                  \
@@ -32,6 +35,13 @@ spool_op_new(size_t nacts)
 		op->acts[i].fd = -1;
 	}
 	return op;
+}
+
+/* The directory that an act is about: its place in sp->dirs. */
+static unsigned
+dir_of(const struct spool_act *a)
+{
+	return a->kind == ACT_MARK ? SPOOL_DIRS : spool_dir_of(a->qid);
 }
 
 static void
@@ -110,6 +120,19 @@ append(struct spool_act *a, int dir)
 	    a->records.n, (off_t)a->end);
 }
 
+/* 13 octets, always in one block: old or new. */
+static int
+write_mark(struct spool_act *a, int dir)
+{
+	char text[QID_TEXT + 1];
+
+	qid_format(a->qid, text);
+	a->fd = io_openat("spool.mark.open", dir, "last",
+	    O_WRONLY | O_CREAT | O_NOFOLLOW, 0600);
+	return a->fd == -1 ? -1 : io_pwrite("spool.mark.write", a->fd, text,
+	    QID_TEXT, 0);
+}
+
 static void
 write_op(const struct spool *sp, struct spool_op *op)
 {
@@ -117,7 +140,7 @@ write_op(const struct spool *sp, struct spool_op *op)
 
 	for (i = 0; i < op->nacts && op->error == 0; i++) {
 		struct spool_act *a = &op->acts[i];
-		int dir = sp->dirs[spool_dir_of(a->qid)], ret = 0;
+		int dir = sp->dirs[dir_of(a)], ret = 0;
 
 		switch (a->kind) {
 		case ACT_CREATE:
@@ -125,6 +148,9 @@ write_op(const struct spool *sp, struct spool_op *op)
 			break;
 		case ACT_APPEND:
 			ret = append(a, dir);
+			break;
+		case ACT_MARK:
+			ret = write_mark(a, dir);
 			break;
 		case ACT_PUBLISH:
 			a->tmp = true;
@@ -235,7 +261,7 @@ rename_op(const struct spool *sp, struct spool_op *op, bool *dirty)
 
 	for (i = 0; i < op->nacts && op->error == 0; i++) {
 		struct spool_act *a = &op->acts[i];
-		unsigned d = spool_dir_of(a->qid);
+		unsigned d = dir_of(a);
 		int ret = 0;
 
 		switch (a->kind) {
@@ -246,6 +272,8 @@ rename_op(const struct spool *sp, struct spool_op *op, bool *dirty)
 		case ACT_REMOVE:
 		case ACT_SET_ASIDE:
 			ret = take_away(a, sp->dirs[d]);
+			break;
+		case ACT_MARK:
 			break;
 		case ACT_APPEND:
 			continue;
@@ -267,7 +295,7 @@ take_back(const struct spool *sp, struct spool_op *op, bool *dirty)
 
 	for (i = 0; op->error != 0 && i < op->nacts; i++) {
 		struct spool_act *a = &op->acts[i];
-		unsigned d = spool_dir_of(a->qid);
+		unsigned d = dir_of(a);
 
 		if (!a->tmp && !a->renamed) {
 			continue;
@@ -290,7 +318,7 @@ sync_dirs(const struct spool *sp, const bool *dirty, int *errors)
 {
 	size_t d;
 
-	for (d = 0; d < SPOOL_DIRS; d++) {
+	for (d = 0; d < NDIRS; d++) {
 		errors[d] = dirty[d] &&
 		    io_fsync("spool.dir.sync", sp->dirs[d]) == -1 ? errno : 0;
 	}
@@ -303,7 +331,7 @@ check_dirs(struct spool_op *op, const int *errors)
 	size_t i;
 
 	for (i = 0; i < op->nacts; i++) {
-		errno = errors[spool_dir_of(op->acts[i].qid)];
+		errno = errors[dir_of(&op->acts[i])];
 		if (op->acts[i].kind != ACT_APPEND && errno != 0) {
 			fail(op);
 		}
@@ -333,8 +361,8 @@ late_op(const struct spool *sp, struct spool_op *op)
 void
 spool_commit_batch(struct spool *sp, struct spool_job *first)
 {
-	bool dirty[SPOOL_DIRS] = { false }, none[SPOOL_DIRS];
-	int errors[SPOOL_DIRS];
+	bool dirty[NDIRS] = { false }, none[NDIRS];
+	int errors[NDIRS];
 	struct spool_op *op;
 
 	EACH_OP (op, first) {

@@ -247,11 +247,9 @@ struct spool_draft *
 spool_draft_new(struct spool *sp)
 {
 	struct spool_draft *d = xcalloc(1, sizeof(*d));
-	uint64_t now = spool_clock(sp);
 
 	d->sp = sp;
-	sp->last_qid = now > sp->last_qid ? now : sp->last_qid + 1;
-	d->qid = sp->last_qid;
+	d->qid = spool_next_qid(sp);
 	return d;
 }
 

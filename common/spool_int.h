@@ -63,6 +63,7 @@ enum spool_act_kind {
 	ACT_APPEND,  /* records at the end of ID */
 	ACT_REMOVE,
 	ACT_SET_ASIDE, /* ID becomes ID.corrupt */
+	ACT_MARK,    /* write queue/last; qid: what it is to hold */
 };
 
 struct spool_act {
@@ -221,10 +222,11 @@ struct spool_birth {
 
 struct spool {
 	struct event_base *base;
-	int dirs[SPOOL_DIRS];
+	int dirs[SPOOL_DIRS + 1]; /* queue/0 ... queue/f, queue */
 	uint64_t memory_limit, memory;
 	uint64_t (*clock_us)(void);
 	uint64_t last_qid;
+	uint64_t mark;      /* what queue/last holds; 0: nothing */
 	struct spool_index index;
 	size_t corrupt;
 	size_t busy;        /* requests, births and jobs that must finish */
@@ -239,7 +241,7 @@ struct spool {
 	struct spool_jobs done; /* under done_lock */
 	struct spool_jobs later; /* the loop's own: `done' at the turn's end */
 	struct spool_worker workers[SPOOL_THREADS];
-	bool closing;
+	bool in_turn, closing;
 };
 
 /* Hand a job to a thread, at the end of this turn. */
@@ -256,7 +258,15 @@ void spool_workers_flush(struct spool *sp);
 /* What the threads have finished, since the last call. */
 struct spool_jobs spool_workers_done(struct spool *sp);
 
+/* spool_qid.c */
 uint64_t spool_clock(const struct spool *sp);
+/* Above all that were ever given. */
+uint64_t spool_next_qid(struct spool *sp);
+/* At the start, after the scan: what else the ids must be above. */
+int spool_qid_recover(struct spool *sp);
+
+/* To the log: an operation of the committer that failed. */
+void spool_log_failed(uint64_t qid, const char *what, int error);
 
 /* spool_msg.c: the loop's table of messages */
 

@@ -184,17 +184,23 @@ spool_msg_release(struct spool *sp, struct spool_msg *m)
 	spool_msg_free(m);
 }
 
+void
+spool_log_failed(uint64_t qid, const char *what, int error)
+{
+	char id[QID_TEXT + 1];
+
+	qid_format(qid, id);
+	log_error("spool: %s: cannot be %s: %s", id, what, strerror(error));
+}
+
 static void
 corrupt_done(struct spool *sp, struct spool_job *job)
 {
 	struct spool_op *op = (struct spool_op *)job;
-	char id[QID_TEXT + 1];
 
 	sp->busy--;
 	if (op->error != 0) {
-		qid_format(op->acts[0].qid, id);
-		log_error("spool: %s: cannot be renamed to %s.corrupt: %s", id,
-		    id, strerror(op->error));
+		spool_log_failed(op->acts[0].qid, "set aside", op->error);
 	}
 	free(op);
 }

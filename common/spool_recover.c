@@ -52,8 +52,9 @@ open_dirs(struct spool *sp, int queue_fd)
 {
 	static const char digits[] = "0123456789abcdef";
 	char name[2] = "0";
-	int queue = make_dir(queue_fd, "queue"), i, saved, ret = -1;
+	int queue = make_dir(queue_fd, "queue"), i;
 
+	sp->dirs[SPOOL_DIRS] = queue;
 	if (queue == -1) {
 		return -1;
 	}
@@ -61,18 +62,13 @@ open_dirs(struct spool *sp, int queue_fd)
 		name[0] = digits[i];
 		sp->dirs[i] = make_dir(queue, name);
 		if (sp->dirs[i] == -1) {
-			goto out;
+			return -1;
 		}
 	}
-	if (io_fsync("spool.start.sync", queue) == 0 &&
-	    io_fsync("spool.start.sync", queue_fd) == 0) {
-		ret = 0;
+	if (io_fsync("spool.start.sync", queue) == -1) {
+		return -1;
 	}
-out:
-	saved = errno;
-	(void)close(queue);
-	errno = saved;
-	return ret;
+	return io_fsync("spool.start.sync", queue_fd);
 }
 
 /* -- names ------------------------------------------------------------------------- */
@@ -409,6 +405,12 @@ recover_children(struct recovery *rc)
 		struct child *c = &rc->children[i];
 		struct spool_loaded l;
 
+		if (spool_index_find(&rc->sp->index, c->qid) != NULL) {
+			/* no crash makes this; the short name has it */
+			foreign(rc, spool_dir_of(c->qid), "ID+PARENT of an ID");
+			c->gone = true;
+			continue;
+		}
 		if (rc->nchildren == 1) {
 			break;
 		}
@@ -434,6 +436,9 @@ spool_recover(struct spool *sp, int queue_fd)
 	unsigned dir;
 	int ret = open_dirs(sp, queue_fd);
 
+	if (ret == 0) {
+		ret = spool_qid_recover(sp);
+	}
 	for (dir = 0; dir < SPOOL_DIRS && ret == 0; dir++) {
 		ret = scan_dir(&rc, dir);
 	}

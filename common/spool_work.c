@@ -94,17 +94,13 @@ spool_req_answer(struct spool *sp, struct spool_msg *m, int error, bool gone)
 static void
 read_failed(struct spool *sp, struct spool_msg *m, int error, const char *why)
 {
-	char id[QID_TEXT + 1];
-
-	qid_format(m->qid, id);
 	if (error == EBADMSG) {
 		spool_msg_corrupt(sp, m, why);
-	} else if (error == ENOENT) {
-		log_error("spool: %s: the queue file has vanished", id);
-		spool_msg_leave(sp, m);
 	} else {
-		log_error("spool: %s: cannot be read: %s", id,
-		    strerror(error));
+		spool_log_failed(m->qid, "read", error);
+	}
+	if (error == ENOENT) { /* somebody's hand */
+		spool_msg_leave(sp, m);
 	}
 	spool_req_answer(sp, m, error, false);
 }
@@ -307,6 +303,10 @@ state_done(struct spool *sp, struct spool_job *job)
 	bool gone = removed && op->error == 0;
 
 	m->busy = false;
+	if (op->error != 0) {
+		spool_log_failed(m->qid, removed ? "removed" : "changed",
+		    op->error);
+	}
 	if (gone || op->error == ENOENT) {
 		spool_msg_leave(sp, m);
 	} else if (op->error == 0) {
@@ -431,6 +431,8 @@ delete_done(struct spool *sp, struct spool_job *job)
 	m->busy = false;
 	if (op->error == 0) {
 		spool_msg_leave(sp, m);
+	} else {
+		spool_log_failed(m->qid, "removed", op->error);
 	}
 	spool_req_answer(sp, m, op->error, true);
 	spool_msg_ready(sp, m);

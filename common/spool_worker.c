@@ -196,7 +196,9 @@ spool_workers_done(struct spool *sp)
 void
 spool_wake(struct spool *sp)
 {
-	event_active(sp->event, EV_READ, 0);
+	if (!sp->in_turn) {
+		event_active(sp->event, EV_TIMEOUT, 0);
+	}
 }
 
 void

@@ -183,7 +183,7 @@ queue_ids_rise(void **state)
 {
 	struct kit *k = *state;
 	struct spool_config cfg = { .clock_us = frozen };
-	uint64_t a, b, c;
+	uint64_t a, b, c, d;
 
 	kit_close(k);
 	assert_true(kit_open(k, &cfg));
@@ -196,6 +196,33 @@ queue_ids_rise(void **state)
 	assert_true(kit_open(k, &cfg));
 	assert_int_equal(kit_accept(k, 10, 1, &c), 0);
 	assert_true(c > b);
+	/* nothing is left to learn from but the mark */
+	assert_int_equal(kit_delete(k, a), 0);
+	assert_int_equal(kit_delete(k, b), 0);
+	assert_int_equal(kit_delete(k, c), 0);
+	frozen_us = 200;
+	kit_close(k);
+	assert_true(kit_open(k, &cfg));
+	assert_int_equal(spool_count(k->sp), 0);
+	assert_int_equal(kit_accept(k, 10, 1, &d), 0);
+	assert_true(d > c);
+}
+
+/* The machine starts with its clock in the past and an empty spool. */
+static void
+queue_ids_rise_after_the_files(void **state)
+{
+	static const struct timespec future[2] = { { 4000000000, 0 },
+		{ 4000000000, 0 } };
+	struct kit *k = *state;
+	char path[512];
+	uint64_t qid;
+
+	(void)snprintf(path, sizeof(path), "%s/queue/7", k->path);
+	assert_int_equal(utimensat(AT_FDCWD, path, future, 0), 0);
+	restart(k);
+	assert_int_equal(kit_accept(k, 10, 1, &qid), 0);
+	assert_true(qid > 4000000000000000u);
 }
 
 static void
@@ -613,6 +640,7 @@ main(void)
 		T(fates_survive),
 		T(groups),
 		T(queue_ids_rise),
+		T(queue_ids_rise_after_the_files),
 		T(lists),
 		T(small_memory),
 		T(drafts_forgotten),
