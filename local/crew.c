@@ -223,8 +223,40 @@ recruit(struct dispatch *d, struct user *u)
 bool
 crew_is_sated(const struct dispatch *d, const struct crewman *w)
 {
-	return w->served >= DISPATCH_SHARE && !TAILQ_EMPTY(&d->waiting) &&
-	    d->ncrew >= d->settings->local_process_limit;
+	return w->retired || (w->served >= DISPATCH_SHARE &&
+	    !TAILQ_EMPTY(&d->waiting) &&
+	    d->ncrew >= d->settings->local_process_limit);
+}
+
+static bool
+is_idle(const struct crewman *w)
+{
+	return w->njobs == 0 && w->chan != NULL;
+}
+
+/* Those that have nothing left to do. */
+static void
+dismiss_retired(struct dispatch *d)
+{
+	struct crewman *w, *next;
+
+	for (w = TAILQ_FIRST(&d->crew); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, crew);
+		if (w->retired && is_idle(w)) {
+			dismiss(d, w);
+		}
+	}
+}
+
+void
+crew_retire(struct dispatch *d)
+{
+	struct crewman *w;
+
+	TAILQ_FOREACH(w, &d->crew, crew) {
+		w->retired = true;
+	}
+	dispatch_arm(d);
 }
 
 /* The worker that has been idle longest goes; false when none is idle. */
@@ -234,8 +266,8 @@ make_room(struct dispatch *d)
 	struct crewman *w;
 
 	TAILQ_FOREACH(w, &d->crew, crew) {
-		if (w->njobs == 0 && w->chan != NULL &&
-		    (TAILQ_EMPTY(&w->user->queue) || crew_is_sated(d, w))) {
+		if (is_idle(w) && (TAILQ_EMPTY(&w->user->queue) ||
+		    crew_is_sated(d, w))) {
 			dismiss(d, w);
 			return true;
 		}
@@ -248,6 +280,7 @@ crew_start(struct dispatch *d)
 {
 	struct user *u;
 
+	dismiss_retired(d);
 	while ((u = TAILQ_FIRST(&d->waiting)) != NULL) {
 		if (d->ncrew >= d->settings->local_process_limit &&
 		    !make_room(d)) {
@@ -532,8 +565,7 @@ check_one(struct dispatch *d, struct crewman *w, uint64_t now_ms)
 	} else if (w->nsent > 0 && w->late_at <= now_ms) {
 		tell_forker(d, RECORD_KILL, w->serial, "");
 		crew_fail(d, w, "the delivery took too long");
-	} else if (w->chan != NULL && w->njobs == 0 &&
-	    w->idle_since + idle <= now_ms) {
+	} else if (is_idle(w) && w->idle_since + idle <= now_ms) {
 		dismiss(d, w);
 	}
 }

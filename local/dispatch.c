@@ -11,6 +11,7 @@
 #include "local/dispatch_int.h"
 
 #define SWEEP_MS      250
+#define RETIRE_MS     1000 /* until the forker surely has the new settings */
 #define HELLO_OCTETS  (4096 * 16) /* of running deliveries in one message */
 
 static void on_pump(evutil_socket_t fd, short what, void *arg);
@@ -189,6 +190,10 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (d->retire_at != 0 && d->retire_at <= now) {
+		d->retire_at = 0;
+		crew_retire(d);
+	}
 	fetch_sweep(d, now);
 	crew_sweep(d, now);
 	check_link(d, &d->qmgr, now);
@@ -208,6 +213,12 @@ on_stop_timer(evutil_socket_t fd, short what, void *arg)
 		d->done_called = true;
 		d->done(d->done_arg);
 	}
+}
+
+void
+dispatch_reloaded(struct dispatch *d)
+{
+	d->retire_at = dispatch_now_ms() + RETIRE_MS;
 }
 
 void

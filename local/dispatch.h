@@ -47,6 +47,9 @@ void dispatch_qmgr(struct dispatch *d, int fd);
 void dispatch_cleanup(struct dispatch *d, int fd);
 void dispatch_forker(struct dispatch *d, int fd);
 
+/* The settings have changed: in a moment, when the forker has them too, each
+   worker finishes what it has and makes place for a fresh one. */
+void dispatch_reloaded(struct dispatch *d);
 /* Start nothing more; `done' is called once no delivery is in a worker's
    hands, or after deadline_ms. */
 void dispatch_stop(struct dispatch *d, uint64_t deadline_ms,

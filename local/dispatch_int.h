@@ -92,6 +92,7 @@ struct crewman {
 	struct job_list jobs;        /* CLAIMED and SENT */
 	unsigned njobs, nfiles, nsent;
 	unsigned served;             /* CLAIMED ever */
+	bool retired;                /* gets no more: of older settings */
 	uint64_t late_at;            /* starting, or silent with jobs SENT */
 	uint64_t idle_since;         /* njobs is 0 */
 	TAILQ_ENTRY(crewman) crew;   /* idle ones move to the end */
@@ -129,6 +130,7 @@ struct dispatch {
 	uint64_t budget;             /* octets CLAIMED or SENT */
 	unsigned files;              /* jobs CLAIMED or SENT with a descriptor */
 
+	uint64_t retire_at;          /* all workers of now; 0: not */
 	bool stopping, done_called;
 	void (*done)(void *);
 	void *done_arg;
@@ -170,13 +172,15 @@ void crew_user_release(struct dispatch *d, struct user *u);
 void crew_wait(struct dispatch *d, struct user *u);
 /* Start workers for those who wait, as many as there may be. */
 void crew_start(struct dispatch *d);
-/* Others wait, and this one has had its share. */
+/* Others wait, and this one has had its share; or it is retired. */
 bool crew_is_sated(const struct dispatch *d, const struct crewman *w);
 /* Give the worker, which is there, its jobs whose content is here. May finish
    one (no descriptor left), and so free its parcel. */
 void crew_send(struct dispatch *d, struct crewman *w);
 /* All jobs of the worker are deferred for `why'; it is gone after. */
 void crew_fail(struct dispatch *d, struct crewman *w, const char *why);
+/* All workers of now are of older settings. */
+void crew_retire(struct dispatch *d);
 void crew_sweep(struct dispatch *d, uint64_t now_ms);
 void crew_free_all(struct dispatch *d);
 

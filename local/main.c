@@ -38,6 +38,12 @@ on_channel(struct child *c, enum ipc_role peer, unsigned index, int fd)
 }
 
 static void
+on_reloaded(struct child *c)
+{
+	dispatch_reloaded(c->arg);
+}
+
+static void
 on_stopped(void *arg)
 {
 	child_exit(arg);
@@ -61,6 +67,7 @@ on_lost(void *arg, const char *peer)
 
 static const struct child_ops ops = {
 	.channel = on_channel,
+	.reloaded = on_reloaded,
 	.stop = on_stop,
 };
 

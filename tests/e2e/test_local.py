@@ -104,6 +104,21 @@ def test_workers_are_reused_and_end_when_idle(make):
     m.stop()
 
 
+def test_a_reload_changes_the_mailbox(make):
+    m = make()
+    m.start()
+    m.send('ann' + AT)
+    m.mail('ann')
+    [pid] = workers(m)
+    m.write_conf(home_mailbox='mail/in/')
+    assert m.veredus('reload').returncode == 0
+    wait_until(lambda: pid not in workers(m), 'the old worker ends')
+    m.send('ann' + AT)
+    wait_until(lambda: list((m.home['ann'] / 'mail/in/new').glob('*')), 'delivered to mail/in/')
+    assert len(m.maildir('ann')) == 1
+    m.stop()
+
+
 # -- walls ----------------------------------------------------------------------------
 
 
@@ -135,8 +150,11 @@ def test_a_link_out_of_the_home_is_not_followed(make):
         os.chown(out, st.st_uid, st.st_gid)
     os.symlink('../../outside', m.home['ann'] / 'Maildir')
     m.send('ann' + AT)
-    deferred(m, r'Maildir/: Permission denied')
-    assert list(out.iterdir()) == []
+    if 'landlock' in m.veredus('status').stdout:
+        deferred(m, r'Maildir/: Permission denied')
+        assert list(out.iterdir()) == []
+    else:                               # no such wall in this kernel or build
+        wait_until(lambda: m.queue() == [], 'delivered where the user may write')
     m.stop()
 
 

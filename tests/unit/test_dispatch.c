@@ -832,6 +832,37 @@ ends_idle_workers(void **state)
 	ipc_sync_clear(&ann);
 }
 
+/* After a reload each user gets a fresh worker, when the old has done. */
+static void
+replaces_workers_after_a_reload(void **state)
+{
+	struct world *w = *state;
+	struct ipc_sync ann, ben, cat;
+	struct ipc_msg m;
+
+	deliver_to(w, 7, "ann ben");
+	ann = hire(w, "ann");
+	ben = hire(w, "ben");
+	fetched(w, 7);
+	work(w, &ben, 7, 1);
+	expect_result(w, 7, 1, FATE_DELIVERED, "done");
+	expect(w, &ann, IPC_JOB, &m);
+	dispatch_reloaded(w->d);
+	expect_end(w, &ben);
+	deliver_to(w, 8, "ann");
+	expect_silence(w, &ann);
+	job_result_as(&ann, m.tid, 7, 0, FATE_DELIVERED);
+	expect_result(w, 7, 0, FATE_DELIVERED, "done");
+	expect_end(w, &ann);
+	cat = hire(w, "ann");
+	fetched(w, 8);
+	work(w, &cat, 8, 0);
+	expect_result(w, 8, 0, FATE_DELIVERED, "done");
+	ipc_sync_clear(&ann);
+	ipc_sync_clear(&ben);
+	ipc_sync_clear(&cat);
+}
+
 static void
 keeps_to_the_window(void **state)
 {
@@ -1155,6 +1186,7 @@ main(void)
 		PLAY(serves_in_order),
 		PLAY(shares),
 		PLAY(ends_idle_workers),
+		PLAY(replaces_workers_after_a_reload),
 		PLAY(keeps_to_the_window),
 		PLAY(passes_descriptors),
 		PLAY(knows_what_may_have_been),

@@ -17,6 +17,7 @@
 
 #include "common/ipc.h"
 #include "common/log.h"
+#include "common/sandbox_impl.h"
 #include "local/become.h"
 #include "tests/unit/unit.h"
 
@@ -347,7 +348,11 @@ stays_in_the_home(void **state)
 	set(&w->settings, "home_mailbox", "M2/");
 	start(w, "ann");
 	assert_int_equal(ipc_sync_write(w->c.fd, strbuf_slice(&b)), 0);
-	expect_result(w, 1, FATE_DEFERRED, "M2/: Permission denied");
+	if (sandbox_landlock_abi() > 0) {
+		expect_result(w, 1, FATE_DEFERRED, "M2/: Permission denied");
+	} else {
+		expect_result(w, 1, FATE_DELIVERED, "delivered to maildir");
+	}
 	assert_int_equal(end(w), 0);
 	strbuf_clear(&b);
 }
