@@ -81,6 +81,7 @@ dispatch_free(struct dispatch *d)
 	ipc_chan_free(d->cleanup.chan);
 	jobs_free_all(d);
 	crew_free_all(d);
+	crew_forker_close(d);
 	slots_clear(&d->sent);
 	slots_clear(&d->crew_ids);
 	slots_clear(&d->fetch_ids);

@@ -1,8 +1,9 @@
 /*
- * dispatch_int - the inside of the dispatcher, shared by its four files:
+ * dispatch_int - the inside of the dispatcher, shared by its files:
  *   dispatch.c  the object, qmgr's channel, handing out work
  *   jobs.c      the deliveries and their results
- *   crew.c      users, workers and the forker
+ *   crew.c      users and their workers
+ *   forker_link.c  the forker's socket
  *   fetch.c     cleanup's channel and the content
  *
  * A delivery (struct job) is in one of these states, changed in jobs.c only:
@@ -183,6 +184,16 @@ void crew_fail(struct dispatch *d, struct crewman *w, const char *why);
 void crew_retire(struct dispatch *d);
 void crew_sweep(struct dispatch *d, uint64_t now_ms);
 void crew_free_all(struct dispatch *d);
+/* The forker's answer for a.serial; `fd', -1 when none came, is taken when it
+   returns true. False: it makes no sense. */
+bool crew_answered(struct dispatch *d, const struct record_answer *a, int fd);
+/* A fresh forker: ask for what the old one did not answer. */
+void crew_ask_again(struct dispatch *d);
+
+/* forker_link.c */
+void crew_tell_forker(struct dispatch *d, enum record_kind kind,
+    uint32_t serial, const char *name);
+void crew_forker_close(struct dispatch *d);
 
 /* fetch.c */
 struct parcel *fetch_parcel_new(uint64_t qid, uint64_t cookie);

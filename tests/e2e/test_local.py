@@ -256,7 +256,7 @@ def test_a_dead_worker_is_replaced_at_once(mta):
 
 # The operations of a worker's first delivery: four for each of Maildir, tmp, new
 # and cur, then create, write, flush, close, rename, flush of new.  (Each of them is
-# killed and failed in tests/unit/test_maildir.c.)
+# killed and failed in tests/unit/test_maildir_crash.c.)
 @pytest.mark.parametrize('plan', [f'kill:worker:{n}' for n in (1, 7, 18, 19, 21, 22)] +
                          ['torn:worker:18'])
 def test_a_worker_killed_at_an_operation(make, monkeypatch, plan):
