@@ -86,10 +86,10 @@ apply_plan(struct io_call *c)
 	switch (plan.kind) {
 	case IO_PLAN_TORN:
 		c->half = c->die = c->op == IO_WRITE;
-		if (c->half) {
-			return;
+		if (!c->half) {
+			io_hook_die();
 		}
-		/* FALLTHROUGH */
+		return;
 	case IO_PLAN_KILL:
 		io_hook_die();
 	case IO_PLAN_FAIL:

@@ -33,8 +33,17 @@
 #define JOB_BUCKETS  16384
 #define USER_BUCKETS 4096
 
+struct job;
 struct user;
 struct crewman;
+struct parcel;
+
+TAILQ_HEAD(job_list, job);
+LIST_HEAD(job_bucket, job);
+TAILQ_HEAD(user_list, user);
+LIST_HEAD(user_bucket, user);
+TAILQ_HEAD(crew_list, crewman);
+TAILQ_HEAD(parcel_list, parcel);
 
 /* One DELIVER: what its recipients have in common. Lives while one of its jobs
    is not DONE. */
@@ -42,7 +51,7 @@ struct parcel {
 	uint64_t qid, cookie, arrived_us, size;
 	uint32_t flags;
 	char *reverse_path;
-	TAILQ_HEAD(, job) jobs;      /* not DONE */
+	struct job_list jobs;        /* not DONE */
 	unsigned claimed;            /* of them */
 	/* the content: */
 	uint32_t fetch_tid;          /* 0: not asked for */
@@ -72,7 +81,6 @@ struct job {
 	TAILQ_ENTRY(job) in_parcel;
 	TAILQ_ENTRY(job) in_user;    /* QUEUED: the queue; else: the worker's */
 };
-TAILQ_HEAD(job_list, job);
 
 /* A user with deliveries or a worker. */
 struct user {
@@ -113,13 +121,13 @@ struct dispatch {
 	struct link qmgr, cleanup, forker;
 	struct event *pump, *sweep, *stop_timer;
 
-	LIST_HEAD(, job) jobs[JOB_BUCKETS];
+	struct job_bucket jobs[JOB_BUCKETS];
 	size_t njobs;
 	struct slots sent;           /* tid: job */
 
-	LIST_HEAD(, user) users[USER_BUCKETS];
-	TAILQ_HEAD(, user) waiting;  /* for a worker, in order */
-	TAILQ_HEAD(, crewman) crew;
+	struct user_bucket users[USER_BUCKETS];
+	struct user_list waiting;    /* for a worker, in order */
+	struct crew_list crew;
 	size_t ncrew, nsent;
 	struct slots crew_ids;       /* serial: crewman */
 	int forker_fd;               /* -1: lost */
@@ -127,7 +135,7 @@ struct dispatch {
 	struct strbuf records;       /* for the forker, whole records */
 
 	struct slots fetch_ids;      /* tid: parcel */
-	TAILQ_HEAD(, parcel) fetching; /* by deadline */
+	struct parcel_list fetching; /* by deadline */
 	uint64_t budget;             /* octets CLAIMED or SENT */
 	unsigned files;              /* jobs CLAIMED or SENT with a descriptor */
 
