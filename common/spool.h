@@ -235,7 +235,8 @@ size_t spool_list(const struct spool *sp, uint64_t after, uint64_t *out,
     size_t max);
 size_t spool_count(const struct spool *sp);
 size_t spool_corrupt_count(const struct spool *sp);
-/* Free octets for us on the spool's file system, and inodes; -1 with errno. */
+/* Free octets for us on the spool's file system, and inodes (UINT64_MAX: without
+   limit); -1 with errno. */
 int spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes);
 
 /* -- at rest: tools and tests ------------------------------------------------ */

@@ -121,9 +121,6 @@ birth_done(struct spool *sp, struct spool_job *job)
 	struct spool_birth *b = op->arg;
 
 	b->error = op->error;
-	if (b->error != 0) {
-		spool_log_failed(op->acts[0].qid, "queued", b->error);
-	}
 	free(op);
 	b->done(sp, b);
 }
@@ -168,7 +165,6 @@ draft_written(void *arg, int error)
 		return;
 	}
 	if (b->error != 0) {
-		spool_log_failed(b->msgs[0]->qid, "queued", b->error);
 		b->done(b->sp, b);
 	} else {
 		commit(b);

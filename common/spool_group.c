@@ -198,6 +198,7 @@ group_born(struct spool *sp, struct spool_birth *b)
 	int error;
 
 	if (b->error != 0) {
+		spool_log_failed(m->qid, "given children", b->error);
 		m->busy = false;
 		spool_req_answer(sp, m, b->error, false);
 		spool_msg_ready(sp, m);
