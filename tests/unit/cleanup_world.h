@@ -47,6 +47,9 @@ struct world {
 /* `settings' is added to a few lines that each world has. */
 void world_begin(struct world *w, const char *settings);
 void world_end(struct world *w);
+/* The same in a directory that is there, and stays. */
+void world_begin_in(struct world *w, const char *dir, const char *settings);
+void world_leave(struct world *w);
 /* Close the parts and the spool, and open all anew, as a restart does. */
 void world_restart(struct world *w);
 /* Run the loop until `cond' is true; fails the test after 12 s. */
