@@ -317,7 +317,7 @@ finish(struct master *m)
 		waiter = ctl_session_get(m->ctl, m->stop_waiter);
 	}
 	listeners_close(m);
-	(void)close(m->lock_fd);
+	lock_release(m->lock_fd);
 	m->lock_fd = -1;
 	if (waiter != NULL) {
 		ctl_end(waiter, 0, "stopped");
@@ -503,4 +503,18 @@ life_begin(struct master *m)
 	m->phase = PHASE_STARTING;
 	m->stage = 0;
 	start_stage(m);
+}
+
+void
+life_end(struct master *m)
+{
+	size_t i;
+
+	log_on_pending(NULL, NULL);
+	logs_drain(m);
+	ctl_server_free(m->ctl);
+	for (i = 0; i < EV_COUNT; i++) {
+		event_free(m->events[i]);
+	}
+	event_base_free(m->base);
 }

@@ -9,6 +9,8 @@
 
 /* Register the signals and the watchdog; start the first program. */
 void life_begin(struct master *m);
+/* After the loop: the rest of the log, and the loop itself. */
+void life_end(struct master *m);
 /* Stop all in order; the loop ends when all have gone. */
 void life_stop(struct master *m);
 /* How many smtpd and with which listeners has changed: start new ones; the old

@@ -71,11 +71,12 @@ make_room(const struct sockaddr_un *sun, struct strbuf *why)
 	int fd, error = 0;
 
 	if (lstat(sun->sun_path, &st) == -1) {
-		return errno == ENOENT; /* bind() tells the rest */
+		return true; /* nothing there, or bind() tells why */
 	}
 	if (!S_ISSOCK(st.st_mode)) {
 		(void)strbuf_printf(why, "%s: in the way, and not a socket",
 		    sun->sun_path);
+		errno = EEXIST;
 		return false;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -89,6 +90,7 @@ make_room(const struct sockaddr_un *sun, struct strbuf *why)
 	if (error != ECONNREFUSED || unlink(sun->sun_path) == -1) {
 		(void)strbuf_printf(why, "%s: another instance answers there",
 		    sun->sun_path);
+		errno = EADDRINUSE;
 		return false;
 	}
 	return true;
@@ -213,6 +215,7 @@ listeners_plan(struct master *m, const struct settings *s,
 	const struct program_listener *row;
 	struct listener *l;
 	bool ok = true;
+	int saved;
 	size_t i;
 
 	*fresh = NULL;
@@ -225,9 +228,11 @@ listeners_plan(struct master *m, const struct settings *s,
 		    plan_unix(m, s, row, fresh, why);
 	}
 	if (!ok) {
+		saved = errno;
 		(void)strbuf_add_char(why, '\n');
 		listeners_abort(*fresh);
 		*fresh = NULL;
+		errno = saved;
 	}
 	return ok;
 }

@@ -19,7 +19,8 @@ struct listener {
 
 /*
  * Bind what `s' wants and m does not have; *fresh is what was bound. False:
- * nothing is, and `why' has a line. Then commit or abort.
+ * nothing is, `why' has a line, errno is EADDRINUSE when somebody else listens
+ * there. Then commit or abort.
  */
 bool listeners_plan(struct master *m, const struct settings *s,
     struct listener **fresh, struct strbuf *why);

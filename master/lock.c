@@ -58,7 +58,7 @@ write_pid(int fd)
 }
 
 int
-lock_spool(const char *queue_directory, struct strbuf *why)
+lock_spool(const char *queue_directory, bool *unclean, struct strbuf *why)
 {
 	const struct timespec pause = { 0, 50000000 };
 	struct strbuf path;
@@ -72,6 +72,7 @@ lock_spool(const char *queue_directory, struct strbuf *why)
 		strbuf_clear(&path);
 		return -1;
 	}
+	*unclean = holder(fd) != 0;
 	for (i = 0; i < WAIT_TRIES; i++) {
 		if (try_lock(fd) && write_pid(fd)) {
 			strbuf_clear(&path);
@@ -93,4 +94,11 @@ lock_spool(const char *queue_directory, struct strbuf *why)
 	(void)close(fd);
 	strbuf_clear(&path);
 	return -1;
+}
+
+void
+lock_release(int fd)
+{
+	(void)!ftruncate(fd, 0);
+	(void)close(fd);
 }

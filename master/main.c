@@ -19,6 +19,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -33,6 +34,7 @@
 #include "master/notify.h"
 
 #define FILES_WANTED 65536
+#define BIND_TRIES   100 /* of 50 ms */
 
 static void
 read_arguments(struct master *m, int argc, char **argv)
@@ -133,7 +135,7 @@ make_directories(struct master *m)
 }
 
 static void
-take_spool(struct master *m)
+take_spool(struct master *m, bool *unclean)
 {
 	struct strbuf why;
 
@@ -144,28 +146,47 @@ take_spool(struct master *m)
 		log_fatal(EX_CANTCREAT, "%s: %s", m->settings.queue_directory,
 		    strerror(errno));
 	}
-	m->lock_fd = lock_spool(m->settings.queue_directory, &why);
+	m->lock_fd = lock_spool(m->settings.queue_directory, unclean, &why);
 	if (m->lock_fd == -1) {
 		give_up(EX_UNAVAILABLE, &why);
 	}
 	strbuf_clear(&why);
 }
 
+/* After a kill the old smtpd may have the port for a moment more. */
 static void
-open_all(struct master *m)
+open_listeners(struct master *m, bool unclean)
 {
+	const struct timespec pause = { 0, 50000000 };
+	int tries = unclean ? BIND_TRIES : 1;
 	struct listener *fresh;
+	struct strbuf why;
+
+	strbuf_init(&why, 0);
+	while (!listeners_plan(m, &m->settings, &fresh, &why)) {
+		if (--tries == 0 || errno != EADDRINUSE) {
+			lock_release(m->lock_fd);
+			give_up(EX_UNAVAILABLE, &why);
+		}
+		strbuf_reset(&why);
+		(void)nanosleep(&pause, NULL);
+	}
+	(void)listeners_commit(m, fresh);
+	strbuf_clear(&why);
+}
+
+static void
+open_all(struct master *m, bool unclean)
+{
 	struct strbuf why;
 	const char *kind;
 	int fd;
 
 	strbuf_init(&why, 0);
-	if (!listeners_plan(m, &m->settings, &fresh, &why)) {
-		give_up(EX_UNAVAILABLE, &why);
-	}
-	(void)listeners_commit(m, fresh);
+	open_listeners(m, unclean);
 	if (!logs_open_sink(m, &m->settings, &fd, &kind, &why)) {
 		listeners_close(m);
+		lock_release(m->lock_fd);
 		give_up(EX_CANTCREAT, &why);
 	}
 	logs_set_sink(m, fd, kind);
@@ -195,6 +216,7 @@ main(int argc, char **argv)
 {
 	struct master m = { .report_fd = -1, .sink_fd = -1, .lock_fd = -1,
 		.queue_fd = -1 };
+	bool unclean;
 
 	log_setup("veredus", false);
 	notify_init();
@@ -204,8 +226,8 @@ main(int argc, char **argv)
 	arrange_terminal(&m);
 	load(&m);
 	make_directories(&m);
-	take_spool(&m);
-	open_all(&m);
+	take_spool(&m, &unclean);
+	open_all(&m, unclean);
 	m.base = event_base_new();
 	if (m.base == NULL || !logs_take_own(&m)) {
 		log_fatal(EX_OSERR, "no event loop");
@@ -213,7 +235,9 @@ main(int argc, char **argv)
 	control_begin(&m);
 	life_begin(&m);
 	(void)event_base_dispatch(m.base);
-	logs_drain(&m);
-	ctl_server_free(m.ctl);
+	life_end(&m);
+	settings_clear(&m.settings);
+	settings_source_clear(&m.source);
+	free(m.conf);
 	return m.exit_code;
 }

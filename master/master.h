@@ -33,7 +33,7 @@ enum phase {
 
 struct master {
 	struct event_base *base;
-	const char *conf;   /* absolute */
+	char *conf;         /* absolute */
 	bool foreground;
 	bool as_root;
 	int report_fd;      /* to the tool that waits for the start, or -1 */
@@ -87,8 +87,11 @@ bool config_moves_maps(const struct settings *now,
 /*
  * Lock the spool for this process and those that it hands the descriptor to.
  * Waits a little for what is still ending. Returns the descriptor, or -1: `why'
- * names who has it.
+ * names who has it. *unclean: the master before was killed, so some of its
+ * programs may still be on their way out.
  */
-int lock_spool(const char *queue_directory, struct strbuf *why);
+int lock_spool(const char *queue_directory, bool *unclean, struct strbuf *why);
+/* A clean end: nothing of this instance is left. Closes. */
+void lock_release(int fd);
 
 #endif

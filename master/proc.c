@@ -174,9 +174,16 @@ make_environment(void)
 	while (environ[n] != NULL) {
 		n++;
 	}
-	env = xcalloc(n + 2, sizeof(*env));
+	env = xcalloc(n + 3, sizeof(*env));
 	n = 0;
 	env[n++] = path;
+#ifdef VEREDUS_SANITIZERS
+	static char leaks[] = "ASAN_OPTIONS=detect_leaks=0";
+
+	if (getenv("ASAN_OPTIONS") == NULL) {
+		env[n++] = leaks; /* looking for them hangs behind walls */
+	}
+#endif
 	for (i = 0; environ[i] != NULL; i++) {
 		if (is_inherited(environ[i])) {
 			env[n++] = environ[i];

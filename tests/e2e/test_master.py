@@ -93,8 +93,9 @@ def test_master_killed_the_others_end_and_it_starts_again(make):
     pids = i.pids()[1:]
     os.kill(i.proc.pid, signal.SIGKILL)
     i.proc.wait()
-    i.start()  # at once: waits for the old cleanup, if need be
+    i.start()  # at once: waits for the old programs, if need be
     wait_until(lambda: not any(map(alive, pids)), 'the orphans have ended')
+    wait_until(i.is_up, 'the new smtpd answers')
     i.send('ann@mx.veredus.test')
     i.mail('ann')
     i.stop()

@@ -378,21 +378,28 @@ test_lock(void **state)
 {
 	struct strbuf why;
 	char mine[64];
+	bool unclean;
 	int fd, copy;
 
 	(void)state;
 	strbuf_init(&why, 0);
 	(void)snprintf(mine, sizeof(mine), "pid %ld", (long)getpid());
-	fd = lock_spool(dir, &why);
+	fd = lock_spool(dir, &unclean, &why);
 	assert_true(fd >= 0);
-	assert_int_equal(lock_spool(dir, &why), -1);
+	assert_false(unclean);
+	assert_int_equal(lock_spool(dir, &unclean, &why), -1);
 	assert_non_null(strstr(why.p, mine));
 	copy = dup(fd); /* as cleanup has it: the spool stays locked */
 	(void)close(fd);
-	assert_int_equal(lock_spool(dir, &why), -1);
+	assert_int_equal(lock_spool(dir, &unclean, &why), -1);
 	(void)close(copy);
-	fd = lock_spool(dir, &why);
+	fd = lock_spool(dir, &unclean, &why);
 	assert_true(fd >= 0);
+	assert_true(unclean); /* the last one said no good-bye */
+	lock_release(fd);
+	fd = lock_spool(dir, &unclean, &why);
+	assert_true(fd >= 0);
+	assert_false(unclean);
 	(void)close(fd);
 	strbuf_clear(&why);
 }
