@@ -145,24 +145,42 @@ is_empty(const struct logpipe *lp)
 	return ioctl(lp->fd, FIONREAD, &n) == -1 || n == 0;
 }
 
+static int
+open_syslog(struct master *m)
+{
+	const struct sockaddr_un sun = { .sun_family = AF_UNIX,
+		.sun_path = SYSLOG_PATH };
+	struct stat st;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd == -1 || stat(SYSLOG_PATH, &st) == -1 ||
+	    connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) == -1) {
+		if (fd != -1) {
+			(void)close(fd);
+		}
+		return -1;
+	}
+	m->syslog_dev = st.st_dev;
+	m->syslog_ino = st.st_ino;
+	return fd;
+}
+
+/* syslogd was started, or started anew: another socket. */
 static void
 follow_syslog(struct master *m)
 {
-	struct strbuf why;
 	struct stat st;
-	const char *kind;
 	int fd;
 
-	if (strcmp(m->sink_kind, "syslog") != 0 ||
+	if (strcmp(m->settings.log, "syslog") != 0 ||
 	    stat(SYSLOG_PATH, &st) == -1 ||
 	    (st.st_dev == m->syslog_dev && st.st_ino == m->syslog_ino)) {
 		return;
 	}
-	strbuf_init(&why, 0);
-	if (logs_open_sink(m, &m->settings, &fd, &kind, &why)) {
-		logs_set_sink(m, fd, kind);
+	fd = open_syslog(m);
+	if (fd != -1) {
+		logs_set_sink(m, fd, "syslog");
 	}
-	strbuf_clear(&why);
 }
 
 void
@@ -208,26 +226,6 @@ logs_attach(struct master *m)
 			send_pipe(log, lp);
 		}
 	}
-}
-
-static int
-open_syslog(struct master *m)
-{
-	const struct sockaddr_un sun = { .sun_family = AF_UNIX,
-		.sun_path = SYSLOG_PATH };
-	struct stat st;
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd == -1 || stat(SYSLOG_PATH, &st) == -1 ||
-	    connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) == -1) {
-		if (fd != -1) {
-			(void)close(fd);
-		}
-		return -1;
-	}
-	m->syslog_dev = st.st_dev;
-	m->syslog_ino = st.st_ino;
-	return fd;
 }
 
 static int

@@ -227,10 +227,13 @@ print_end(const struct tool *t, const struct ctl_item *item)
 static int
 print_answer(const struct tool *t, struct ctl_client *c, struct rows_out *rows)
 {
+	/* A stop may take as long as it is allowed to. */
+	int timeout = ANSWER_TIMEOUT_MS +
+	    (int)t->settings.stop_timeout * 1000;
 	struct ctl_item item;
 
 	for (;;) {
-		switch (ctl_client_next(c, &item, ANSWER_TIMEOUT_MS)) {
+		switch (ctl_client_next(c, &item, timeout)) {
 		case CTL_GOT_ROW:
 			rows_put(rows, item.octets);
 			break;

@@ -21,7 +21,7 @@ ask(struct tool *t, const char *verb, int argc, char **argv)
 	for (i = optind; i < argc && n < NELEMS(words); i++) {
 		words[n++] = argv[i];
 	}
-	tool_need_settings(t);
+	tool_need_sockets(t);
 	code = tool_ask(t, TOOL_QUEUE, words, n, &count);
 	if (code == 0 && count == 0 && !t->json && strcmp(verb, "list") == 0) {
 		(void)puts(n == 1 ? "Mail queue is empty" :
