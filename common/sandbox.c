@@ -202,7 +202,7 @@ drop_bounding_set(void)
 {
 	unsigned long cap;
 
-	for (cap = 0; cap < 64; cap++) {
+	for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
 		(void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 	}
 }
@@ -270,15 +270,10 @@ check_no_way_back(const struct sandbox_profile *p)
 
 /* -- all of them ----------------------------------------------------------- */
 
-struct identity {
-	bool change;
-	unsigned uid, gid;
-};
-
-static struct identity
+static struct sandbox_identity
 find_identity(const struct sandbox_profile *p, const struct sandbox_request *rq)
 {
-	struct identity id = { false, 0, 0 };
+	struct sandbox_identity id = { false, 0, 0 };
 
 	/* Not root, or (a worker) the caller has become someone already. */
 	if (!p->drop || geteuid() != 0 || rq->user == NULL) {
@@ -317,18 +312,13 @@ say_words(const struct sandbox_profile *p, bool chrooted, int abi, char *words,
 }
 
 void
-sandbox_walls(const struct sandbox_request *rq, char *words, size_t cap)
+sandbox_walls(const struct sandbox_request *rq, struct sandbox_identity id,
+    char *words, size_t cap)
 {
 	const struct sandbox_profile *p = sandbox_profile(rq->program);
-	struct identity id;
 	bool chrooted = false;
 	int ruleset, abi = 0, r;
 
-	if (p == NULL) {
-		log_panic("sandbox: no profile for program %d", rq->program);
-	}
-	load_before_lock(p);
-	id = find_identity(p, rq);
 	set_limits(p);
 	ruleset = sandbox_landlock_prepare(p, rq, &abi);
 	if (ruleset == -2) {
@@ -369,8 +359,16 @@ sandbox_walls(const struct sandbox_request *rq, char *words, size_t cap)
 void
 sandbox_enter(const struct sandbox_request *rq, char *words, size_t cap)
 {
-	if (rq->probe) {
-		sandbox_probe(rq);
+	const struct sandbox_profile *p = sandbox_profile(rq->program);
+	struct sandbox_identity id;
+
+	if (p == NULL) {
+		log_panic("sandbox: no profile for program %d", rq->program);
 	}
-	sandbox_walls(rq, words, cap);
+	load_before_lock(p);
+	id = find_identity(p, rq);
+	if (rq->probe) {
+		sandbox_probe(rq, id);
+	}
+	sandbox_walls(rq, id, words, cap);
 }

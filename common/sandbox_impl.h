@@ -58,10 +58,18 @@ int sandbox_landlock_abi(void);
 /* Load the filter (sandbox_seccomp.c). 0, or a negative errno. */
 int sandbox_seccomp(const struct sandbox_profile *p);
 
-/* Everything of sandbox_enter() but the probe; see there. */
-void sandbox_walls(const struct sandbox_request *rq, char *words, size_t cap);
+/* Who the program becomes. */
+struct sandbox_identity {
+	bool change;
+	unsigned uid, gid;
+};
+
+/* Everything of sandbox_enter() but the look-ups and the probe; see there. */
+void sandbox_walls(const struct sandbox_request *rq, struct sandbox_identity id,
+    char *words, size_t cap);
 
 /* Try the forbidden acts, one child each, and log the results. */
-void sandbox_probe(const struct sandbox_request *rq);
+void sandbox_probe(const struct sandbox_request *rq,
+    struct sandbox_identity id);
 
 #endif

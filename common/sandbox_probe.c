@@ -13,6 +13,12 @@
 #include "common/log.h"
 #include "common/sandbox_acts.h"
 
+struct probe {
+	const struct sandbox_request *rq;
+	struct sandbox_identity id;
+	struct sandbox_place place;
+};
+
 /* What became of an act: an errno, 0 for done, or one of these. */
 #define KILLED    (-1)
 #define NO_ANSWER (-2)
@@ -148,21 +154,19 @@ may(const struct sandbox_request *rq, const struct sandbox_act *a,
 /* -- trying ---------------------------------------------------------------- */
 
 static _Noreturn void
-try_in_child(const struct sandbox_request *rq, const struct sandbox_act *a,
-    const struct sandbox_place *place, int answer)
+try_in_child(const struct probe *pr, const struct sandbox_act *a, int answer)
 {
 	char words[256];
 	int result;
 
-	sandbox_walls(rq, words, sizeof(words));
-	result = a->try(place) == -1 ? errno : 0;
+	sandbox_walls(pr->rq, pr->id, words, sizeof(words));
+	result = a->try(&pr->place) == -1 ? errno : 0;
 	(void)!write(answer, &result, sizeof(result));
 	_exit(0);
 }
 
 static int
-try_act(const struct sandbox_request *rq, const struct sandbox_act *a,
-    const struct sandbox_place *place)
+try_act(const struct probe *pr, const struct sandbox_act *a)
 {
 	int fds[2], status = 0, result = NO_ANSWER;
 	pid_t pid;
@@ -173,7 +177,7 @@ try_act(const struct sandbox_request *rq, const struct sandbox_act *a,
 	pid = fork();
 	if (pid == 0) {
 		(void)close(fds[0]);
-		try_in_child(rq, a, place, fds[1]);
+		try_in_child(pr, a, fds[1]);
 	}
 	(void)close(fds[1]);
 	if (pid > 0) {
@@ -230,29 +234,43 @@ judge(const struct sandbox_act *a, int result, bool allowed)
 	return false;
 }
 
-void
-sandbox_probe(const struct sandbox_request *rq)
+/* One act; the place is made anew when it has left its traces. */
+static bool
+probe_act(struct probe *pr, const struct sandbox_act *a, unsigned *denied)
 {
-	unsigned denied = 0, breaches = 0;
-	struct sandbox_place place;
-	size_t i;
 	int result;
+	bool broken;
 
-	find_above(&place, rq);
-	for (i = 0; i < sandbox_nacts; i++) {
-		if (!make_place(&place)) {
+	(void)log_flush(); /* a child that cannot enter writes what it has */
+	result = try_act(pr, a);
+	*denied += is_denial(result) ? 1 : 0;
+	broken = judge(a, result, may(pr->rq, a, &pr->place));
+	if (a->writes && !is_denial(result)) {
+		remove_place(&pr->place);
+		if (!make_place(&pr->place)) {
 			log_error("wall_probe: no place in /tmp: %s",
 			    strerror(errno));
-			return;
 		}
-		/* A child that cannot enter writes what it inherited. */
-		(void)log_flush();
-		result = try_act(rq, &sandbox_acts[i], &place);
-		denied += is_denial(result) ? 1 : 0;
-		breaches += judge(&sandbox_acts[i], result,
-		    may(rq, &sandbox_acts[i], &place)) ? 1 : 0;
-		remove_place(&place);
 	}
+	return broken;
+}
+
+void
+sandbox_probe(const struct sandbox_request *rq, struct sandbox_identity id)
+{
+	struct probe pr = { .rq = rq, .id = id };
+	unsigned denied = 0, breaches = 0;
+	size_t i;
+
+	find_above(&pr.place, rq);
+	if (!make_place(&pr.place)) {
+		log_error("wall_probe: no place in /tmp: %s", strerror(errno));
+		return;
+	}
+	for (i = 0; i < sandbox_nacts; i++) {
+		breaches += probe_act(&pr, &sandbox_acts[i], &denied) ? 1 : 0;
+	}
+	remove_place(&pr.place);
 	log_info("wall_probe: %zu acts, %u denied, %u breaches", sandbox_nacts,
 	    denied, breaches);
 	(void)log_flush();
