@@ -29,7 +29,11 @@
 #define IPC_MESSAGE_MAX (128 * 1024) /* octets of a message */
 #define IPC_FIELDS_MAX  12
 
-/* The ends of channels. IPC_ANY_PROGRAM stands for all that master starts. */
+/*
+ * The ends of channels. In the list below IPC_ANY_PROGRAM stands for all that
+ * master starts, IPC_AGENT for the delivery agents local and remote, and
+ * IPC_DNS_CLIENT for who may ask dns: remote and cleanup.
+ */
 enum ipc_role {
 	IPC_MASTER = 1,
 	IPC_LOG,
@@ -44,11 +48,13 @@ enum ipc_role {
 	IPC_REMOTE,
 	IPC_DNS,
 	IPC_ANY_PROGRAM,
+	IPC_AGENT,
+	IPC_DNS_CLIENT,
 };
 
 /*
  * number, name, sender, receiver, fields, meaning.
- * 100 master, 200 smtpd-cleanup, 300 cleanup-users, 400 qmgr-cleanup,
+ * 100 master, 200 smtpd-cleanup, 300 users and dns, 400 qmgr-cleanup,
  * 500 qmgr-agents, 600 agents-cleanup, 700 local-worker, 800 control sockets.
  */
 #define IPC_MESSAGES(M)                                                        \
@@ -77,6 +83,12 @@ enum ipc_role {
 	    "the read end of a program's descriptor 2")                        \
 	M(112, LOG_SINK, MASTER, LOG, "s:kind f:fd",                           \
 	    "where lines go now: kind stderr, file or syslog")                 \
+	M(113, CONNECT, REMOTE, MASTER, "s:path",                              \
+	    "connect to this UNIX socket for me; only one that the settings "  \
+	    "name (lmtp_sockets, mailbox_transport, default_transport)")       \
+	M(114, CONNECTED, MASTER, REMOTE, "f:fd",                              \
+	    "answers CONNECT: a connected, non-blocking socket")               \
+	M(115, CONNECT_FAILED, MASTER, REMOTE, "s:reason", "answers CONNECT")  \
 	/* -- smtpd and cleanup: mail transactions -------------------------- */\
 	M(200, MAIL, SMTPD, CLEANUP,                                           \
 	    "s:reverse_path u:flags u:size s:client_addr s:client_name "       \
@@ -107,6 +119,13 @@ enum ipc_role {
 	M(301, USER_IS, USERS, CLEANUP,                                        \
 	    "u:found u:uid u:gid s:home s:reason",                             \
 	    "found 1 yes, 0 no, 2 the lookup failed (temporary)")              \
+	/* -- dns and who asks it ------------------------------------------- */\
+	M(310, DNS_QUERY, DNS_CLIENT, DNS, "s:name u:type u:flags",            \
+	    "the records of a type (common/dns.h); flags DNS_ASK_*")           \
+	M(311, DNS_ANSWER, DNS, DNS_CLIENT,                                    \
+	    "u:status u:secure u:ttl b:records s:reason",                      \
+	    "status: enum dns_status; secure 1: validated by the resolver "    \
+	    "(AD); ttl in seconds; reason: in words when there are none")      \
 	/* -- qmgr and cleanup ---------------------------------------------- */\
 	M(400, TAKE, QMGR, CLEANUP, "u:max",                                   \
 	    "up to max (<= 256) messages not handed out on this channel yet; " \
@@ -131,32 +150,43 @@ enum ipc_role {
 	    "what (enum ipc_mark): hold, release, delete, requeue")            \
 	M(408, MARKED, CLEANUP, QMGR, "u:queue_id u:result s:text",            \
 	    "result 0 done and durable, 1 no such message, 2 failed: text")    \
+	M(409, NOTICE, QMGR, CLEANUP, "u:queue_id u:kind",                     \
+	    "compose and queue the notice (kind: enum ipc_notice) about this " \
+	    "message's recipients that failed for good, or are delayed, and "  \
+	    "record so: one group")                                            \
+	M(410, NOTICED, CLEANUP, QMGR,                                         \
+	    "u:queue_id u:kind u:error u:gone s:text",                         \
+	    "error 0: durable; gone 1: the message is removed. error 1: no "   \
+	    "notice can be made (text): the message is to go on hold; "        \
+	    "error 2: try again later")                                        \
 	/* -- qmgr and the delivery agents ---------------------------------- */\
-	M(500, DELIVER, QMGR, LOCAL,                                           \
+	M(500, DELIVER, QMGR, AGENT,                                           \
 	    "u:queue_id u:cookie u:arrived_us u:size u:flags "                 \
 	    "s:reverse_path b:rcpts",                                          \
 	    "deliver to these rcpt_items; tid is of no meaning")               \
-	M(501, RESULT, LOCAL, QMGR,                                            \
-	    "u:queue_id u:index u:attempt u:fate s:esc s:reply s:relay",       \
+	M(501, RESULT, AGENT, QMGR,                                            \
+	    "u:queue_id u:index u:attempt u:fate s:esc s:reply s:relay u:site",\
 	    "kept by the agent until RESULT_ACK; attempt as in the rcpt_item " \
-	    "of DELIVER")                                                      \
-	M(502, RESULT_ACK, QMGR, LOCAL, "u:queue_id u:index u:attempt",        \
+	    "of DELIVER. site 1: it is the next hop's fault, and whatever "    \
+	    "goes there now would fare alike (no address, no connection, "     \
+	    "refused before MAIL)")                                            \
+	M(502, RESULT_ACK, QMGR, AGENT, "u:queue_id u:index u:attempt",        \
 	    "the result is in the spool")                                      \
-	M(503, AGENT_HELLO, LOCAL, QMGR, "b:running",                          \
+	M(503, AGENT_HELLO, AGENT, QMGR, "b:running",                          \
 	    "first on a new channel: u64 queue id, u32 index, u32 attempt "    \
 	    "of each delivery that is running or whose RESULT is not "         \
 	    "acknowledged (several messages if needed); what is not told "     \
 	    "here is delivered anew")                                          \
-	M(504, AGENT_HELLO_END, LOCAL, QMGR, "",                               \
+	M(504, AGENT_HELLO_END, AGENT, QMGR, "",                               \
 	    "all are told; unacknowledged RESULTs follow")                     \
 	/* -- the agents and cleanup ---------------------------------------- */\
-	M(600, FETCH, LOCAL, CLEANUP, "u:queue_id u:cookie",                   \
+	M(600, FETCH, AGENT, CLEANUP, "u:queue_id u:cookie",                   \
 	    "the content of a message that was given to us")                   \
-	M(601, FETCHED, CLEANUP, LOCAL, "u:size u:flags b:content",            \
+	M(601, FETCHED, CLEANUP, AGENT, "u:size u:flags b:content",            \
 	    "up to SPOOL_INLINE_MAX octets")                                   \
-	M(602, FETCHED_FILE, CLEANUP, LOCAL, "u:size u:flags u:offset f:fd",   \
+	M(602, FETCHED_FILE, CLEANUP, AGENT, "u:size u:flags u:offset f:fd",   \
 	    "a read-only descriptor; use pread, it is shared")                 \
-	M(603, FETCH_FAILED, CLEANUP, LOCAL, "u:gone s:reason",                \
+	M(603, FETCH_FAILED, CLEANUP, AGENT, "u:gone s:reason",                \
 	    "gone 1: no such message or a wrong cookie; 0: temporary")         \
 	/* -- local's dispatcher and its workers ---------------------------- */\
 	M(700, JOB, LOCAL, WORKER,                                             \
@@ -194,6 +224,11 @@ enum ipc_mark {
 	IPC_MARK_RELEASE,
 	IPC_MARK_DELETE,
 	IPC_MARK_REQUEUE, /* expand the unfinished recipients anew: a group */
+};
+
+enum ipc_notice {
+	IPC_NOTICE_FAILED, /* the stuck recipients: failed or expired */
+	IPC_NOTICE_DELAYED, /* the open ones that no warning was sent for */
 };
 
 struct ipc_field {

@@ -115,7 +115,16 @@ next_kind(const char **fields)
 static bool
 is_end(enum ipc_role wanted, enum ipc_role actual)
 {
-	return wanted == actual || wanted == IPC_ANY_PROGRAM;
+	switch (wanted) {
+	case IPC_ANY_PROGRAM:
+		return true;
+	case IPC_AGENT:
+		return actual == IPC_LOCAL || actual == IPC_REMOTE;
+	case IPC_DNS_CLIENT:
+		return actual == IPC_REMOTE || actual == IPC_CLEANUP;
+	default:
+		return wanted == actual;
+	}
 }
 
 /* One field of `kind'; false when it is not there as it should be. */

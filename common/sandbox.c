@@ -53,6 +53,14 @@ static const struct sandbox_profile profiles[] = {
 	{ .program = IPC_SMTPD, .name = "smtpd", .chroot = true, .drop = true,
 	    .no_files = true, .no_children = true, .files = SF_NONE,
 	    .groups = SERVER | SG_ACCEPT },
+	/* Parses what other hosts' mail servers say. */
+	{ .program = IPC_REMOTE, .name = "remote", .chroot = true, .drop = true,
+	    .no_files = true, .no_children = true, .files = SF_NONE,
+	    .groups = SERVER | SG_CONNECT },
+	/* Parses what DNS says; reads resolv.conf and hosts again. */
+	{ .program = IPC_DNS, .name = "dns", .drop = true, .no_files = true,
+	    .no_children = true, .files = SF_PATHS,
+	    .groups = SERVER | SG_READ | SG_WATCH | SG_CONNECT },
 };
 
 const struct sandbox_profile *

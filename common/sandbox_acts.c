@@ -248,6 +248,8 @@ ACT(change_ldt, syscall(SYS_modify_ldt, 0, NULL, 0))
 #define C (1u << IPC_CLEANUP)
 #define F (1u << IPC_FORKER)
 #define W (1u << IPC_WORKER)
+#define R (1u << IPC_REMOTE)
+#define D (1u << IPC_DNS)
 
 const struct sandbox_act sandbox_acts[] = {
 	/* name, act, who may all the same, where, writes */
@@ -274,11 +276,11 @@ const struct sandbox_act sandbox_acts[] = {
 	{ "change_mode", change_mode, 0, AT_NOWHERE, true },
 	{ "change_owner", change_owner, 0, AT_NOWHERE, true },
 	{ "change_xattr", change_xattr, 0, AT_NOWHERE, true },
-	{ "watch_files", watch_files, C, AT_NOWHERE, false },
+	{ "watch_files", watch_files, C | D, AT_NOWHERE, false },
 	{ "memory_file", memory_file, C | F | W, AT_NOWHERE, false },
 	{ "change_root", change_root, 0, AT_NOWHERE, false },
-	{ "socket_inet", socket_inet, U | F, AT_NOWHERE, false },
-	{ "socket_inet6", socket_inet6, U | F, AT_NOWHERE, false },
+	{ "socket_inet", socket_inet, U | F | R | D, AT_NOWHERE, false },
+	{ "socket_inet6", socket_inet6, U | F | R | D, AT_NOWHERE, false },
 	{ "socket_unix", socket_unix, U | F, AT_NOWHERE, false },
 	{ "socket_netlink", socket_netlink, U | F, AT_NOWHERE, false },
 	{ "socket_packet", socket_packet, 0, AT_NOWHERE, false },
@@ -286,9 +288,9 @@ const struct sandbox_act sandbox_acts[] = {
 	{ "socket_vsock", socket_vsock, 0, AT_NOWHERE, false },
 	{ "socket_pair", socket_pair, F, AT_NOWHERE, false },
 	{ "listen", listen_on, 0, AT_NOWHERE, false },
-	{ "connect", connect_to, U | F, AT_NOWHERE, false },
-	{ "bind", bind_to, U | F, AT_NOWHERE, false },
-	{ "send_to", send_to, U | F, AT_NOWHERE, false },
+	{ "connect", connect_to, U | F | R | D, AT_NOWHERE, false },
+	{ "bind", bind_to, U | F | R | D, AT_NOWHERE, false },
+	{ "send_to", send_to, U | F | R | D, AT_NOWHERE, false },
 	{ "connect_abstract", connect_abstract, U | F, AT_NOWHERE, false },
 	{ "exec", exec_true, 0, AT_NOWHERE, false },
 	{ "exec_at", exec_at, 0, AT_NOWHERE, false },

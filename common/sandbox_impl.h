@@ -19,6 +19,7 @@ enum sandbox_group {
 	SG_NSS = 1u << 8,      /* account databases: sockets, dlopen */
 	SG_FORK = 1u << 9,     /* processes, and waiting for them */
 	SG_BECOME = 1u << 10,  /* another uid; walls of one's own */
+	SG_CONNECT = 1u << 11, /* connect over TCP and UDP */
 };
 
 enum sandbox_files {

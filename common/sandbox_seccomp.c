@@ -86,6 +86,10 @@ static const char *const nss_calls[] = {
 	"connect", "bind", "sendto", "sendmmsg", "recvmmsg",
 };
 
+static const char *const connect_calls[] = {
+	"connect", "bind", "sendto", "sendmmsg", "recvmmsg",
+};
+
 static const char *const fork_calls[] = {
 	"fork", "vfork", "wait4", "waitid", "kill", "tgkill", "pidfd_open",
 	"pidfd_send_signal", "set_tid_address", "setsid", "setpgid",
@@ -115,6 +119,7 @@ static const struct {
 	{ SG_NSS, CALLS(nss_calls) },
 	{ SG_FORK, CALLS(fork_calls) },
 	{ SG_BECOME, CALLS(become_calls) },
+	{ SG_CONNECT, CALLS(connect_calls) },
 };
 
 /* What no honest program of ours ever does: ends the process. */
@@ -177,6 +182,8 @@ static const struct rule {
 	{ SG_NSS, "socket", 0, INT_MASK, AF_INET },
 	{ SG_NSS, "socket", 0, INT_MASK, AF_INET6 },
 	{ SG_NSS, "socket", 0, INT_MASK, AF_NETLINK },
+	{ SG_CONNECT, "socket", 0, INT_MASK, AF_INET },
+	{ SG_CONNECT, "socket", 0, INT_MASK, AF_INET6 },
 	{ SG_FORK, "clone", 0, CLONE_NEW_ANY, 0 },
 	{ SG_FORK, "socketpair", 0, INT_MASK, AF_UNIX },
 };
@@ -231,7 +238,7 @@ fill_debug(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 	int r = add_deadly(ctx);
 
 	for (i = 0; i < NELEMS(refused) && r == 0; i++) {
-		if ((p->groups & (SG_NSS | SG_BECOME)) == 0) {
+		if ((p->groups & (SG_NSS | SG_BECOME | SG_CONNECT)) == 0) {
 			r = add_call(ctx, SCMP_ACT_ERRNO(EPERM), refused[i]);
 		}
 	}

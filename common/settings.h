@@ -74,7 +74,9 @@ enum set_type {
 	    "networks whose clients may relay; !net excludes")                 \
 	S(LIST, relay_domains, "", 0, 10000, P_CLEANUP | SET_FILE,             \
 	    "further domains that mail is accepted for, from anyone")          \
-	S(TEXT, relayhost, "", 0, 255, P_CLEANUP, "next hop for mail that leaves the host: [host]:port") \
+	S(TEXT, relayhost, "", 0, 255, P_CLEANUP, "next hop for mail that leaves the host, and is not for relay_domains: domain, [host] or either with :port") \
+	S(TEXT, default_transport, "smtp", 1, 255, P_CLEANUP, "the transport of mail that leaves the host: smtp, lmtp:..., error:..., hold:") \
+	S(LIST, relay_recipient_maps, "", 0, 16, P_CLEANUP, "the valid recipients of relay_domains; empty: all") \
 	S(LIST, alias_maps, "cdb:" SYSCONFDIR "/aliases", 0, 16, P_CLEANUP,    \
 	    "maps of local names to their targets")                            \
 	S(LIST, alias_files, SYSCONFDIR "/aliases", 0, 16, P_NONE,             \
@@ -83,6 +85,10 @@ enum set_type {
 	S(LIST, virtual_alias_maps, "", 0, 16, P_CLEANUP, "redirect whole addresses or domains") \
 	S(LIST, transport_maps, "", 0, 16, P_CLEANUP, "transport and next hop by address or domain") \
 	S(LIST, relocated_maps, "", 0, 16, P_CLEANUP, "users that have moved, with their new address") \
+	S(LIST, local_recipient_maps, "users: $alias_maps", 0, 16, P_CLEANUP,  \
+	    "the valid recipients of mydestination; users: is the account database; empty: all are taken, and unknown ones bounce") \
+	S(TEXT, luser_relay, "", 0, 255, P_CLEANUP, "where mail for unknown local users goes: an address; $user, $extension and $domain stand for parts of theirs") \
+	S(TEXT, mailbox_transport, "", 0, 255, P_CLEANUP, "who delivers to the mailboxes of local users instead of local, after aliases: lmtp:unix:/path") \
 	S(BOOL, relocated_forward, "no", 0, 0, P_CLEANUP,                      \
 	    "forward mail of relocated users (251) instead of refusing it (551)") \
 	S(TEXT, local_users, "nss", 1, 1024, P_USERS | P_FORKER | P_CLEANUP | P_LOCAL, \
@@ -99,19 +105,46 @@ enum set_type {
 	S(SIZE, spool_memory_limit, "64M", 1048576, UINT32_MAX, P_CLEANUP, "octets of fresh messages kept in memory for their first delivery") \
 	S(TEXT, runtime_directory, RUNSTATEDIR "/veredus", 1, 90, P_NONE, "sockets") \
 	S(TEXT, daemon_directory, DAEMONDIR, 1, 4000, P_NONE, "where the programs are") \
-	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_NONE, "address families: ipv4, ipv6") \
+	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_REMOTE, "address families: ipv4, ipv6") \
 	S(LIST, dns_servers, "", 0, 8, P_DNS, "address:port of resolvers; empty: /etc/resolv.conf") \
 	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_NONE, "address:port to accept mail on; the address may be *") \
-	S(LIST, inet_interfaces, "", 0, 10000, P_CLEANUP,                      \
-	    "addresses of this host, for user@[address]; empty: those of listen, for * those of all interfaces") \
+	S(LIST, inet_interfaces, "", 0, 10000, P_CLEANUP | P_REMOTE,           \
+	    "addresses of this host, for user@[address] and to notice an MX that points back here; empty: those of listen, for * those of all interfaces") \
 	S(TEXT, log, "syslog", 1, 4000, P_NONE, "syslog, stderr or file:PATH") \
 	S(BOOL, debug, "no", 0, 0, P_ALL, "log debug lines")                   \
 	S(SECONDS, minimal_backoff_time, "5m", 1, 864000, P_QMGR, "the first retry of a deferred recipient") \
 	S(SECONDS, maximal_backoff_time, "66m", 1, 864000, P_QMGR, "the longest time between two attempts") \
 	S(SECONDS, maximal_queue_lifetime, "5d", 1, 8640000, P_QMGR, "a message is given up after this long") \
+	S(SECONDS, bounce_queue_lifetime, "5d", 1, 8640000, P_QMGR, "the same for one with the null reverse-path") \
+	S(SECONDS, delay_warning_time, "0", 0, 8640000, P_QMGR, "the sender is told of mail that waits this long; 0: never") \
+	S(BOOL, soft_bounce, "no", 0, 0, P_QMGR | P_SMTPD, "for tests of a new configuration: no permanent failure, each 5yz becomes 4yz") \
+	S(LIST, defer_transports, "", 0, 100, P_QMGR, "transports whose mail waits until it is flushed") \
+	S(LIST, notify_classes, "resource, software", 0, 8, P_CLEANUP | P_QMGR, \
+	    "what postmaster is told of: bounce, 2bounce, delay, resource, software") \
+	S(TEXT, notice_recipient, "postmaster", 1, 255, P_CLEANUP, "who gets the notices of notify_classes, and double bounces") \
+	S(SIZE, bounce_size_limit, "50000", 0, 16777216, P_CLEANUP, "octets of the original header that a notice brings back") \
 	S(NUMBER, qmgr_message_active_limit, "20000", 1, 1000000, P_QMGR, "messages scheduled at a time") \
 	S(NUMBER, local_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one user at a time") \
 	S(NUMBER, default_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one next hop at a time") \
+	S(NUMBER, default_destination_recipient_limit, "100", 1, 256, P_QMGR, "recipients of one mail transaction to a next hop") \
+	S(NUMBER, remote_connection_limit, "5000", 1, 100000, P_REMOTE, "connections of remote at a time") \
+	S(TEXT, smtp_helo_name, "$myhostname", 1, 255, P_REMOTE | SET_FILE, "the name that remote gives itself in EHLO") \
+	S(LIST, lmtp_sockets, "", 0, 64, P_NONE, "UNIX sockets that mail may be delivered to, beside those that mailbox_transport and default_transport name") \
+	S(SECONDS, smtp_connect_timeout, "30s", 1, 3600, P_REMOTE, "a connection to one address") \
+	S(SECONDS, smtp_helo_timeout, "5m", 1, 3600, P_REMOTE, "the greeting, and the answer to EHLO (RFC 5321, 4.5.3.2.1)") \
+	S(SECONDS, smtp_mail_timeout, "5m", 1, 3600, P_REMOTE, "the answer to MAIL (4.5.3.2.2)") \
+	S(SECONDS, smtp_rcpt_timeout, "5m", 1, 3600, P_REMOTE, "the answer to RCPT (4.5.3.2.3)") \
+	S(SECONDS, smtp_data_init_timeout, "2m", 1, 3600, P_REMOTE, "the answer to DATA (4.5.3.2.4)") \
+	S(SECONDS, smtp_data_xfer_timeout, "3m", 1, 3600, P_REMOTE, "a piece of content is taken by the peer (4.5.3.2.5)") \
+	S(SECONDS, smtp_data_done_timeout, "10m", 1, 7200, P_REMOTE, "the answer to the end of data (4.5.3.2.6)") \
+	S(SECONDS, smtp_quit_timeout, "10s", 1, 3600, P_REMOTE, "the answer to QUIT and RSET") \
+	S(SECONDS, smtp_connection_cache_time_limit, "2s", 0, 3600, P_REMOTE, "an idle connection is kept this long for the next message") \
+	S(NUMBER, smtp_connection_reuse_count_limit, "100", 1, 100000, P_REMOTE, "messages over one connection") \
+	S(NUMBER, smtp_mx_address_limit, "5", 1, 100, P_REMOTE, "addresses of a next hop that one delivery tries") \
+	S(SECONDS, dns_timeout, "20s", 1, 300, P_DNS, "a lookup ends after this long") \
+	S(NUMBER, dns_cache_limit, "50000", 0, 10000000, P_DNS, "answers that dns keeps") \
+	S(TEXT, dns_resolv_conf, "/etc/resolv.conf", 1, 4000, P_DNS, "where the resolvers stand, unless dns_servers is set; watched") \
+	S(TEXT, dns_hosts_file, "/etc/hosts", 1, 4000, P_DNS, "addresses of [host] next hops before DNS is asked; watched") \
 	S(NUMBER, local_process_limit, "50", 1, 1000, P_LOCAL | P_FORKER, "workers, one a user, at a time") \
 	S(SECONDS, local_worker_idle, "10s", 1, 3600, P_LOCAL, "an idle worker ends after this long") \
 	S(SECONDS, local_delivery_timeout, "5m", 1, 86400, P_LOCAL, "a worker that takes longer is given up and its mail deferred") \
@@ -133,6 +166,8 @@ enum set_type {
 	S(TEXT, qmgr_user, "_vqmgr", 1, 255, P_QMGR, "uid of qmgr")            \
 	S(TEXT, local_user, "_vlocal", 1, 255, P_LOCAL, "uid of local's dispatcher") \
 	S(TEXT, smtpd_user, "_vsmtpd", 1, 255, P_SMTPD, "uid of smtpd")        \
+	S(TEXT, remote_user, "_vremote", 1, 255, P_REMOTE, "uid of remote")    \
+	S(TEXT, dns_user, "_vdns", 1, 255, P_DNS, "uid of dns")                \
 	S(TEXT, empty_directory, "$queue_directory/empty", 1, 4000, P_ALL, "the empty root directory of programs that open no file") \
 	S(SECONDS, stop_timeout, "20s", 1, 600, P_NONE, "a program that has not stopped by then is killed") \
 	S(SECONDS, watchdog_timeout, "5s", 1, 600, P_NONE, "a program silent this long is killed and started again") \

@@ -96,6 +96,29 @@ check_map(struct slice v)
 	    "cdb:/etc/veredus/aliases";
 }
 
+/* The valid users of this host: the account database, or a map. */
+static const char *
+check_recipient_map(struct slice v)
+{
+	return slice_eq(v, SL("users:")) ? NULL : check_map(v);
+}
+
+static const char *
+check_class(struct slice v)
+{
+	static const char *const known[] = { "bounce", "2bounce", "delay",
+		"resource", "software" };
+	size_t i;
+
+	for (i = 0; i < NELEMS(known); i++) {
+		if (slice_eq(v, slice_of(known[i]))) {
+			return NULL;
+		}
+	}
+	return "is not one of bounce, 2bounce, delay, resource, software "
+	    "(policy and protocol are not told of: see the log)";
+}
+
 /* Parse "[v6]" or "v4"; the brackets may be missing around v6 if `bare'. */
 static bool
 parse_address(struct slice v, bool bare, unsigned char addr[16], unsigned *bits)
@@ -427,6 +450,15 @@ static const struct {
 	{ "qmgr_user", check_unprivileged },
 	{ "local_user", check_unprivileged },
 	{ "smtpd_user", check_unprivileged },
+	{ "remote_user", check_unprivileged },
+	{ "dns_user", check_unprivileged },
+	{ "relay_recipient_maps", check_map },
+	{ "local_recipient_maps", check_recipient_map },
+	{ "notify_classes", check_class },
+	{ "lmtp_sockets", check_path },
+	{ "dns_resolv_conf", check_path },
+	{ "dns_hosts_file", check_path },
+	{ "smtp_helo_name", check_domain },
 };
 
 static bool

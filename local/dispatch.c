@@ -254,6 +254,7 @@ dispatch_result(struct dispatch *d, const struct job *j)
 	ipc_put_str(ch, j->outcome.esc);
 	ipc_put_str(ch, j->outcome.text);
 	ipc_put_str(ch, "local");
+	ipc_put_u(ch, 0); /* no user answers for another */
 	ipc_end(ch);
 }
 

@@ -146,7 +146,8 @@ on_result(struct qmgr *q, struct agent_link *l, enum sched_agent a,
 		.reply = ipc_s(m, 5), .relay = ipc_s(m, 6) };
 
 	if (!l->hello || ipc_u(m, 1) > UINT32_MAX || ipc_u(m, 2) > UINT32_MAX ||
-	    ipc_u(m, 3) < FATE_DELIVERED || ipc_u(m, 3) > FATE_FAILED) {
+	    ipc_u(m, 3) < FATE_DELIVERED || ipc_u(m, 3) > FATE_FAILED ||
+	    ipc_u(m, 7) > 1) {
 		return false;
 	}
 	r.index = (uint32_t)ipc_u(m, 1);

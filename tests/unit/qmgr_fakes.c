@@ -304,6 +304,7 @@ fake_result(struct fix *f, const struct given *g, unsigned fate)
 	    fate == FATE_FAILED ? "5.1.1" : "4.2.2");
 	ipc_put_str(f->agent, "reply\r\nwith: a line end");
 	ipc_put_str(f->agent, "local");
+	ipc_put_u(f->agent, 0);
 	ipc_end(f->agent);
 }
 

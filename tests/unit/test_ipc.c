@@ -24,6 +24,13 @@ build_rcpt(struct strbuf *b, uint32_t tid, const char *path)
 	ipc_build_end(&bl);
 }
 
+/* The two ends of a row: a name that stands for several is one of them. */
+static enum ipc_role
+end_of(enum ipc_role role)
+{
+	return role == IPC_AGENT || role == IPC_DNS_CLIENT ? IPC_REMOTE : role;
+}
+
 static void
 every_message_round_trips(void **state)
 {
@@ -70,14 +77,59 @@ every_message_round_trips(void **state)
 		}
 		ipc_build_end(&bl);
 		assert_true(n <= IPC_FIELDS_MAX);
-		assert_int_equal(ipc_decode(strbuf_slice(&b), rows[i].from,
-		    rows[i].to, &m, &used, &wants_fd, &why), IPC_DEC_OK);
+		assert_int_equal(ipc_decode(strbuf_slice(&b),
+		    end_of(rows[i].from), end_of(rows[i].to), &m, &used, &wants_fd, &why), IPC_DEC_OK);
 		assert_int_equal(used, b.n);
 		assert_int_equal(m.nfields, n);
 		assert_int_equal(m.tid, 7);
 		assert_int_equal(wants_fd, strstr(rows[i].fields, "f:") != NULL);
 		strbuf_clear(&b);
 	}
+}
+
+static void
+names_for_several_ends(void **state)
+{
+	static const struct {
+		enum ipc_type type;
+		enum ipc_role from, to;
+		enum ipc_decoded wanted;
+	} cases[] = {
+		{ IPC_AGENT_HELLO_END, IPC_LOCAL, IPC_QMGR, IPC_DEC_OK },
+		{ IPC_AGENT_HELLO_END, IPC_REMOTE, IPC_QMGR, IPC_DEC_OK },
+		{ IPC_AGENT_HELLO_END, IPC_SMTPD, IPC_QMGR, IPC_DEC_BAD },
+		{ IPC_AGENT_HELLO_END, IPC_REMOTE, IPC_CLEANUP, IPC_DEC_BAD },
+		{ IPC_START, IPC_MASTER, IPC_DNS, IPC_DEC_OK },
+		{ IPC_START, IPC_QMGR, IPC_DNS, IPC_DEC_BAD },
+	};
+	struct ipc_build bl;
+	struct ipc_msg m;
+	struct strbuf b;
+	const char *why;
+	size_t used, i;
+	bool fd;
+
+	(void)state;
+	for (i = 0; i < NELEMS(cases); i++) {
+		strbuf_init(&b, 0);
+		ipc_build_begin(&bl, &b, cases[i].type, 1);
+		ipc_build_end(&bl);
+		assert_int_equal(ipc_decode(strbuf_slice(&b), cases[i].from,
+		    cases[i].to, &m, &used, &fd, &why), cases[i].wanted);
+		strbuf_clear(&b);
+	}
+	/* who may ask dns, and who may not */
+	strbuf_init(&b, 0);
+	ipc_build_begin(&bl, &b, IPC_DNS_QUERY, 1);
+	ipc_build_s(&bl, SL("example.test"));
+	ipc_build_u(&bl, 15);
+	ipc_build_u(&bl, 0);
+	ipc_build_end(&bl);
+	assert_int_equal(ipc_decode(strbuf_slice(&b), IPC_CLEANUP, IPC_DNS, &m,
+	    &used, &fd, &why), IPC_DEC_OK);
+	assert_int_equal(ipc_decode(strbuf_slice(&b), IPC_SMTPD, IPC_DNS, &m,
+	    &used, &fd, &why), IPC_DEC_BAD);
+	strbuf_clear(&b);
 }
 
 static void
@@ -539,6 +591,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_message_round_trips),
+		cmocka_unit_test(names_for_several_ends),
 		cmocka_unit_test(cut_and_flipped_messages),
 		cmocka_unit_test(only_the_right_sender),
 		cmocka_unit_test(many_messages_in_order),

@@ -40,6 +40,8 @@ static const struct row {
 	{ IPC_LOCAL, "local", "_vlocal" },
 	{ IPC_WORKER, "worker", "65534" },
 	{ IPC_SMTPD, "smtpd", "_vsmtpd" },
+	{ IPC_REMOTE, "remote", "_vremote" },
+	{ IPC_DNS, "dns", "_vdns" },
 };
 
 static int
@@ -233,7 +235,8 @@ says_what_stands(void **state)
 		assert_true((strstr(said, "chroot") != NULL) ==
 		    (am_root() && !plain && (row->program == IPC_LOG ||
 		    row->program == IPC_QMGR || row->program == IPC_LOCAL ||
-		    row->program == IPC_SMTPD)));
+		    row->program == IPC_SMTPD ||
+		    row->program == IPC_REMOTE)));
 #endif
 	}
 }
