@@ -165,6 +165,23 @@ set_error(struct routed *rd, const struct decision *d)
 	set_text(&rd->extension, "");
 }
 
+/* A recipient that was taken unresolved, for what was wrong at that time. */
+static bool
+is_unresolved(const struct rcpt_item *item)
+{
+	return slice_eq(item->transport, SL("error"));
+}
+
+/* What it means has changed into more than one recipient can stand for. */
+static void
+set_requeue(struct routed *rd)
+{
+	set_text(&rd->transport, "error");
+	set_text(&rd->next_hop, "4.3.5 now an alias of several: it goes to "
+	    "them by `veredus requeue'");
+	set_text(&rd->extension, "");
+}
+
 static void
 one_is_decided(struct entry_routes *er)
 {
@@ -180,7 +197,9 @@ on_route(void *arg, const struct decision *d, struct memo *trace)
 
 	(void)trace;
 	rd->question = 0;
-	if (d->code >= 200 && d->code <= 299 && d->ntargets > 0) {
+	if (d->code >= 200 && d->code <= 299 && d->ntargets > 1) {
+		set_requeue(rd);
+	} else if (d->code >= 200 && d->code <= 299 && d->ntargets > 0) {
 		set_text(&rd->transport, d->targets[0].transport);
 		set_text(&rd->next_hop, d->targets[0].next_hop);
 		set_text(&rd->extension, d->targets[0].extension);
@@ -218,7 +237,7 @@ entry_routes_ask(struct resolving *r, const struct spool_info *info,
     void *arg)
 {
 	struct entry_routes *er = xcalloc(1, sizeof(*er));
-	struct resolve_request rq = { .route_only = true, .trusted = true };
+	struct resolve_request rq = { .trusted = true };
 	unsigned i;
 	uint32_t id;
 
@@ -236,6 +255,7 @@ entry_routes_ask(struct resolving *r, const struct spool_info *info,
 	er->missing = er->n + 1; /* one for us: `done' comes at the end */
 	for (i = 0; i < er->n; i++) {
 		rq.forward_path = er->at[i].item.address;
+		rq.route_only = !is_unresolved(&er->at[i].item);
 		id = resolving_ask(r, &rq, on_route, &er->at[i]);
 		if (id != 0) {
 			er->at[i].question = id;

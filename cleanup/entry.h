@@ -29,7 +29,8 @@ void entry_send(struct ipc_chan *ch, uint32_t tid,
     const struct spool_info *info, uint32_t from, struct strbuf *scratch);
 
 /*
- * The same with each route asked anew. The page is collected now, *out is set;
+ * The same with each route asked anew; who was taken unresolved (route "error")
+ * is resolved, and goes where one target says. The page is collected now, *out is set;
  * `done' is called once, maybe before this returns, when all is decided; then
  * entry_routes_send() may be called. entry_routes_free() at any time: `done' is
  * not called any more.

@@ -66,6 +66,13 @@ end_with(struct pickup_job *job, enum pickup_end end, unsigned code,
 
 /* -- the transaction's answers ---------------------------------------------- */
 
+/* 4.3.z says something about this system, but 4.3.5 is a broken alias. */
+static bool
+is_our_trouble(const char *esc)
+{
+	return strncmp(esc, "4.3.", 4) == 0 && strcmp(esc, "4.3.5") != 0;
+}
+
 static void
 on_verdict(void *owner, uint32_t tid, unsigned code, const char *esc,
     const char *text)
@@ -73,14 +80,18 @@ on_verdict(void *owner, uint32_t tid, unsigned code, const char *esc,
 	struct pickup_job *job = owner;
 
 	(void)tid;
-	if (code >= 400 && code <= 499) {
+	if (code >= 400 && code <= 499 && is_our_trouble(esc)) {
 		end_with(job, PICKUP_LATER, code, esc, text);
 		return;
 	}
-	if (code >= 500) {
+	if (code >= 400) {
 		log_warn("pickup: uid=%u, to=<%.*s>: %u %s %s",
 		    (unsigned)job->uid, SLF(job->rcpt), code, esc, text);
-		transaction_add_error(job->transaction, job->rcpt, esc, text);
+	}
+	if (code >= 400 && !transaction_add_error(job->transaction, job->rcpt,
+	    esc, text)) {
+		end_with(job, PICKUP_BAD, 552, "5.5.3", "Too many recipients");
+		return;
 	}
 	next(job, STEP_RCPT);
 }

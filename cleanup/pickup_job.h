@@ -2,9 +2,11 @@
  * pickup_job - one drop file on its way into the spool: through the same
  * transaction as mail by SMTP, with the file's owner as the submitter.
  *
- * Nobody waits for a reply, so a recipient that is refused for good is taken
- * with its reason as its route ("error"): it ends in the queue, visibly. A
- * temporary refusal leaves the file for later, whole.
+ * Nobody waits for a reply, so a recipient that is refused, for good or until
+ * somebody mends an alias, is taken with its reason as its route ("error"): it
+ * waits in the queue, visibly, and holds up no other. What says
+ * nothing about the address, a lookup that failed or a spool that takes no mail,
+ * leaves the file for later, whole.
  */
 #ifndef CLEANUP_PICKUP_JOB_H
 #define CLEANUP_PICKUP_JOB_H

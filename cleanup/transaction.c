@@ -291,19 +291,23 @@ transaction_rcpt(struct transaction *t, struct slice forward_path)
 	return true;
 }
 
-void
+bool
 transaction_add_error(struct transaction *t, struct slice forward_path,
     const char *esc, const char *text)
 {
 	char why[ENVELOPE_STR_MAX];
 	int n = snprintf(why, sizeof(why), "%s %s", esc, text);
 
+	if (t->envelope.nrcpts >= ENVELOPE_RCPT_MAX) {
+		return false;
+	}
 	if (n < 0 || (size_t)n >= sizeof(why)) {
 		why[sizeof(why) - 1] = '\0'; /* a cut text says enough here */
 	}
 	(void)envelope_add(&t->envelope, forward_path, forward_path, SL("error"),
 	    slice_of(why), SL(""));
 	count_accepted(t, forward_path);
+	return true;
 }
 
 /* -- content ---------------------------------------------------------------- */

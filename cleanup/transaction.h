@@ -59,10 +59,11 @@ bool transaction_content(struct transaction *t, struct slice piece);
 bool transaction_commit(struct transaction *t, uint32_t flags,
     uint64_t octets);
 /*
- * Add a recipient that nobody can deliver to: route "error" with "5.x.x text",
- * so that its fate is visible in the queue (pick-up: nobody waits for a reply).
+ * Add a recipient that nobody can deliver to: route "error" with "5.x.x text" or,
+ * for now, "4.x.x text", so that its fate is visible in the queue (pick-up:
+ * nobody waits for a reply). False: the message has all it can have.
  */
-void transaction_add_error(struct transaction *t, struct slice forward_path,
+bool transaction_add_error(struct transaction *t, struct slice forward_path,
     const char *esc, const char *text);
 /*
  * The submitter has gone or forgets it: no more callbacks. Mail that is just

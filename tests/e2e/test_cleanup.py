@@ -158,6 +158,26 @@ def test_a_dropped_message_for_nobody_is_held_and_seen(make):
     m.stop()
 
 
+def test_a_dropped_message_for_a_broken_alias_waits_in_the_queue(make):
+    """It is seen by mailq, holds up nobody else, and goes when the alias is put right."""
+    m = make(aliases='crew: ghost\n', minimal_backoff_time='1s', maximal_backoff_time='1s')
+    m.start()
+    m.stop()
+    r = m.tool('sendmail', '-i', 'crew', 'ann', input=b'Subject: d\n\nx\n')
+    assert r.returncode == 0, r.stderr
+    m.start()
+    m.mail('ann')
+    [row] = wait_until(m.queue, 'seen by mailq')
+    assert (row['recipient'], row['status']) == ('crew@mx.veredus.test', 'deferred')
+    wait_until(lambda: m.queue()[0]['attempts'] > 1, 'tried again')
+    assert '"crew" names <ghost@mx.veredus.test>, an unknown user' in m.queue()[0]['reply']
+    assert not list((m.spool / 'drop').iterdir())
+    m.set_aliases('crew: ben\n')
+    m.mail('ben')
+    m.wait_empty()
+    m.stop()
+
+
 @pytest.mark.skipif(not ROOT, reason='needs other users')
 def test_the_owner_of_a_dropped_file_is_the_sender(make):
     m = make()
