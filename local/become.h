@@ -7,7 +7,7 @@
 
 #include "common/account.h"
 #include "common/settings.h"
-#include "local/outcome.h"
+#include "common/outcome.h"
 
 struct become {
 	const struct settings *settings; /* the forker's */

@@ -27,7 +27,7 @@
 #include "common/ipc.h"
 #include "common/slots.h"
 #include "local/dispatch.h"
-#include "local/outcome.h"
+#include "common/outcome.h"
 #include "local/record.h"
 
 #define JOB_BUCKETS  16384

@@ -28,7 +28,7 @@
 
 #include "common/slice.h"
 #include "common/strbuf.h"
-#include "local/outcome.h"
+#include "common/outcome.h"
 
 #define MAILDIR_BATCH 64 /* messages that share a flush of new/ */
 

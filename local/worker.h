@@ -9,7 +9,7 @@
 #define LOCAL_WORKER_H
 
 #include "common/slice.h"
-#include "local/outcome.h"
+#include "common/outcome.h"
 
 struct worker_config {
 	int sock;            /* to the dispatcher */

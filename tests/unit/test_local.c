@@ -6,7 +6,7 @@
 
 #include "local/become.h"
 #include "local/mailtext.h"
-#include "local/outcome.h"
+#include "common/outcome.h"
 #include "local/record.h"
 #include "tests/unit/unit.h"
 

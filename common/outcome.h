@@ -2,8 +2,8 @@
  * outcome - the fate of one recipient on its way to qmgr: the fate, its
  * enhanced status code (RFC 3463) and one line for people.
  */
-#ifndef LOCAL_OUTCOME_H
-#define LOCAL_OUTCOME_H
+#ifndef COMMON_OUTCOME_H
+#define COMMON_OUTCOME_H
 
 #include <stdbool.h>
 
@@ -25,6 +25,8 @@ void outcome_set(struct outcome *o, enum fate fate, const char *esc,
  * that the machine says is ever a failure for good.
  */
 void outcome_errno(struct outcome *o, const char *what, int error);
+/* Is it an enhanced status code of this class, '2', '4' or '5'? */
+bool outcome_is_esc(struct slice esc, char class);
 /*
  * What a worker says, who is less trusted than we are: false unless the fate is
  * one of delivered, deferred and failed and the code one of its class. The text

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "local/outcome.h"
+#include "common/outcome.h"
 
 static void
 clean(char *s)
@@ -67,8 +67,8 @@ outcome_errno(struct outcome *o, const char *what, int error)
 }
 
 /* status-code = class "." subject "." detail (RFC 3463, 2) */
-static bool
-is_esc(struct slice esc, char class)
+bool
+outcome_is_esc(struct slice esc, char class)
 {
 	size_t i, digits = 0, dots = 0;
 
@@ -105,7 +105,7 @@ outcome_from_peer(struct outcome *o, uint64_t fate, struct slice esc,
 	} else {
 		return false;
 	}
-	if (!is_esc(esc, class) || slice_find(text, '\0') < text.n) {
+	if (!outcome_is_esc(esc, class) || slice_find(text, '\0') < text.n) {
 		return false;
 	}
 	o->fate = (enum fate)fate;
