@@ -300,6 +300,12 @@ io_plan_hit(void)
 }
 
 void
+io_plan_watch(struct io_hit *out)
+{
+	(void)out;
+}
+
+void
 io_plan_from_env(const char *program)
 {
 	(void)program;

@@ -79,6 +79,16 @@ void io_plan(const struct io_plan *plan);
 unsigned io_count(void);
 /* The site of the operation that the plan hit; NULL: not reached (yet). */
 const char *io_plan_hit(void);
+
+/* The first operation that a plan hit, and what it did to it. */
+struct io_hit {
+	char site[60]; /* "": none yet */
+	bool half;     /* TORN, SHORT: it was a write, and half of it was done */
+};
+
+/* From here on io_plan() clears *out, unless its plan is NULL, and the plan's
+   hit is noted there: memory shared with a child tells what it was killed at. */
+void io_plan_watch(struct io_hit *out);
 /*
  * VEREDUS_IO_PLAN holds "kill:PROGRAM:N", "torn:PROGRAM:N" or
  * "fail:PROGRAM:N:ERRNO" (ENOSPC, EIO, EDQUOT, EMFILE, ENFILE, EINTR, EROFS);

@@ -24,6 +24,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct io_plan plan;
 static unsigned count;
 static const char *hit;
+static struct io_hit *watched;
 static bool recording;
 static struct io_record *records;
 static size_t nrecords;
@@ -49,6 +50,9 @@ io_plan(const struct io_plan *p)
 	plan = p != NULL ? *p : (struct io_plan){ .kind = IO_PLAN_NONE };
 	count = 0;
 	hit = NULL;
+	if (watched != NULL && p != NULL) {
+		*watched = (struct io_hit){ .half = false };
+	}
 	(void)pthread_mutex_unlock(&lock);
 }
 
@@ -74,6 +78,28 @@ io_plan_hit(void)
 	return s;
 }
 
+void
+io_plan_watch(struct io_hit *out)
+{
+	(void)pthread_mutex_lock(&lock);
+	watched = out;
+	(void)pthread_mutex_unlock(&lock);
+}
+
+static void
+note_hit(const struct io_call *c)
+{
+	if (watched != NULL && hit == NULL &&
+	    snprintf(watched->site, sizeof(watched->site), "%s", c->site) >=
+	    (int)sizeof(watched->site)) {
+		abort(); /* a longer name needs more room */
+	}
+	if (watched != NULL && hit == NULL) {
+		watched->half = c->half;
+	}
+	hit = c->site;
+}
+
 static void
 apply_plan(struct io_call *c)
 {
@@ -82,10 +108,12 @@ apply_plan(struct io_call *c)
 	if (plan.kind == IO_PLAN_NONE || !now) {
 		return;
 	}
-	hit = c->site;
+	c->half = c->op == IO_WRITE &&
+	    (plan.kind == IO_PLAN_TORN || plan.kind == IO_PLAN_SHORT);
+	note_hit(c);
 	switch (plan.kind) {
 	case IO_PLAN_TORN:
-		c->half = c->die = c->op == IO_WRITE;
+		c->die = c->half;
 		if (!c->half) {
 			io_hook_die();
 		}
@@ -96,7 +124,6 @@ apply_plan(struct io_call *c)
 		c->error = plan.error;
 		return;
 	case IO_PLAN_SHORT:
-		c->half = c->op == IO_WRITE;
 		c->error = plan.error;
 		return;
 	case IO_PLAN_NONE:

@@ -2,7 +2,7 @@
  * cleanup is killed at, or meets an error at, each file operation of taking
  * mail: by SMTP (small and large) and from the drop directory. What was
  * promised is there afterwards: a 250, and a drop file that is gone. Prints how
- * many points it has tried: (story, what happens, number of the operation).
+ * many points it has tried (points.h).
  */
 #include "config.h"
 
@@ -21,6 +21,7 @@
 #include "common/drop.h"
 #include "common/io.h"
 #include "tests/unit/cleanup_world.h"
+#include "tests/unit/points.h"
 
 #define NAME     "00112233445566778899aabbccddeeff"
 #define LARGE    4     /* pieces of 60,000 octets: by a file */
@@ -34,8 +35,9 @@ struct promise {
 	bool odd;          /* answered 5yz, or twice */
 };
 
-static unsigned points;
 static int promise_pipe = -1;
+static unsigned went_through; /* tests that lost nothing */
+#define WENT 2u
 
 /* One octet a promise, written as it is made: a kill cannot take it back. */
 static void
@@ -186,7 +188,6 @@ aftermath(const char *dir, size_t s, const struct promise *p, unsigned n)
 	}
 	assert_int_equal(spool_corrupt_count(w.pg.spool), 0);
 	world_end(&w);
-	points++;
 }
 
 /* -- kills --------------------------------------------------------------------- */
@@ -234,6 +235,7 @@ kill_once(size_t s, const struct io_plan *plan)
 		fail_msg("%s, operation %u: the child failed", stories[s].name,
 		    plan->n);
 	}
+	(void)points_add(stories[s].name, plan);
 	aftermath(dir, s, &p, plan->n);
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
@@ -255,7 +257,7 @@ killed_at_each_operation(void **state)
 			assert_true(plan.n > 3); /* it did come to something */
 		}
 	}
-	print_message("%u points where cleanup was killed\n", points);
+	went_through++;
 }
 
 /* -- faults --------------------------------------------------------------------- */
@@ -277,6 +279,7 @@ fault_once(size_t s, const struct io_plan *plan)
 	io_plan(plan);
 	stories[s].run(&w, &p);
 	hit = io_plan_hit() != NULL;
+	(void)points_add(stories[s].name, plan);
 	io_plan(NULL);
 	world_leave(&w);
 	if (!hit && p.refused > 0) {
@@ -302,7 +305,6 @@ errors_at_each_operation(void **state)
 	size_t s, f;
 
 	(void)state;
-	points = 0;
 	for (s = 0; s < NELEMS(stories); s++) {
 		for (f = 0; f < NELEMS(faults); f++) {
 			plan = (struct io_plan){ .kind = faults[f].kind, .n = 1,
@@ -310,9 +312,22 @@ errors_at_each_operation(void **state)
 			while (fault_once(s, &plan)) {
 				assert_true(plan.n++ < POINTS_MAX);
 			}
+			assert_true(plan.n > 3);
 		}
 	}
-	print_message("%u points where cleanup met an error\n", points);
+	went_through++;
+}
+
+static void
+enough(void **state)
+{
+	(void)state;
+	/* a loss ends its test at once */
+	assert_int_equal(went_through, WENT);
+	points_print("cleanup", 0);
+	assert_true(points_count(POINTS_KILL) >= 25 &&
+	    points_count(POINTS_TORN) >= 5 &&
+	    points_count(POINTS_FAULT) >= 80);
 }
 
 int
@@ -321,7 +336,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_at_each_operation),
 		cmocka_unit_test(errors_at_each_operation),
+		cmocka_unit_test(enough),
 	};
 
+	points_begin();
 	return cmocka_run_group_tests_name("cleanup_crash", tests, NULL, NULL);
 }

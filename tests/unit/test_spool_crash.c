@@ -1,9 +1,8 @@
 /*
  * The spool dies, meets errors and loses power at each of its file operations;
  * what it has promised is there afterwards, whole, and it goes on. Needs the
- * hooks of common/io (libhooks.a). Prints how many points it has tried: a point
- * is (story, what happens, number of the operation), or for a power cut (story,
- * what is left, number of operations before it).
+ * hooks of common/io. Prints how many points it has tried (points.h); those of
+ * power cuts apart: (story, what is left, number of operations before it).
  */
 #include "config.h"
 
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/io.h"
+#include "tests/unit/points.h"
 #include "tests/unit/spool_cut.h"
 #include "tests/unit/spool_life.h"
 #include "tests/unit/unit.h"
@@ -32,7 +32,7 @@ static const struct {
 	{ "crowd", life_crowd },
 };
 
-static size_t kills, faults, cuts, lost;
+static size_t restarts, cuts, lost; /* restarts: points while recovering */
 
 static void
 report(const char *story, const char *what, unsigned n, const char *why)
@@ -137,14 +137,18 @@ run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
 
 /* The recovery dies, too: at its first operation, then at its second, ... */
 static void
-kill_recovery(struct kit *k)
+kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 {
 	struct io_plan plan = { .kind = IO_PLAN_KILL, .changes = true };
 	struct ledger nothing = { .nmail = 0 };
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s, started after %d %u", story,
+	    first->kind, first->n);
 
 	/* the first two, the flushes of each start, are no news */
 	for (plan.n = 3; run_killed(k, NULL, &plan, &nothing); plan.n++) {
-		kills++;
+		restarts += points_add(path, &plan);
 	}
 }
 
@@ -161,9 +165,9 @@ kill_story(size_t s, enum io_plan_kind kind)
 		ledger = (struct ledger){ .nmail = 0 };
 		kit_make(&k);
 		killed = run_killed(&k, stories[s].run, &plan, &ledger);
-		kills += killed;
 		if (killed) {
-			kill_recovery(&k);
+			(void)points_add(stories[s].name, &plan);
+			kill_recovery(&k, stories[s].name, &plan);
 		}
 		why = aftermath(&k, &ledger, true);
 		if (why != NULL) {
@@ -244,6 +248,7 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 		kit_close(&l.kit);
 	}
 	hit = io_plan_hit();
+	(void)points_add(stories[s].name, &plan);
 	io_plan(NULL);
 	/* what a failed flush of a directory leaves is not known */
 	ledger.lenient = f->stay || (hit != NULL &&
@@ -272,12 +277,11 @@ faults_at_each_operation(void **state)
 	(void)state;
 	for (s = 0; s < NELEMS(stories); s++) {
 		for (f = 0; f < NELEMS(fault_kinds); f++) {
-			/* a short write hits writes only: go on a while */
+			/* not each is wanted: go on a while */
 			for (n = 1, misses = 0; misses < 12; n++) {
 				bool hit = is_wanted(s, f, n) &&
 				    fault_once(s, &fault_kinds[f], n);
 
-				faults += hit;
 				misses = hit ? 0 : misses + 1;
 			}
 		}
@@ -382,6 +386,8 @@ unsettled(struct kit *k, unsigned n, bool all, uint64_t *parent,
 
 /* One try: the child cannot go while the disk is full, and not before its
    parent's fate is recorded. */
+static size_t unsettled_groups;
+
 static bool
 unsettled_once(unsigned n, bool all)
 {
@@ -393,7 +399,7 @@ unsettled_once(unsigned n, bool all)
 	assert_true(kit_open(&k, NULL));
 	hit = unsettled(&k, n, all, &parent, &child);
 	if (hit != NULL && hit[0] != '\0') {
-		faults++;
+		unsettled_groups++;
 		assert_int_equal(k.gone, all);
 		assert_int_equal(spool_count(k.sp), all ? 1 : 2);
 		assert_int_equal(kit_fate(&k, child, 0, FATE_DELIVERED, 1),
@@ -425,14 +431,13 @@ static void
 groups_of_a_full_disk(void **state)
 {
 	unsigned n, all;
-	size_t before = faults;
 
 	(void)state;
 	for (all = 0; all < 2; all++) {
 		for (n = 1; unsettled_once(n, all != 0); n++) {
 		}
 	}
-	assert_true(faults - before >= 5);
+	assert_true(unsettled_groups >= 5);
 }
 
 /* ------------------------------------------------------------------------------------- */
@@ -441,10 +446,13 @@ static void
 enough(void **state)
 {
 	(void)state;
-	print_message("crash: %zu distinct points (kill %zu, fault %zu, "
-	    "power cut %zu), %zu lost\n", kills + faults + cuts, kills, faults,
-	    cuts, lost);
-	assert_true(kills >= 150 && faults >= 300 && cuts >= 150);
+	points_print("spool", lost);
+	print_message("crash: spool: %zu of these while recovering from "
+	    "another; besides, %zu power cuts\n", restarts, cuts);
+	assert_true(points_total() - restarts >= 500);
+	assert_true(points_count(POINTS_KILL) - restarts >= 100);
+	assert_true(points_count(POINTS_TORN) >= 20 && restarts >= 100 &&
+	    cuts >= 500);
 }
 
 int
@@ -472,5 +480,6 @@ main(void)
 	(void)dup2(silence, STDERR_FILENO);
 	(void)close(silence);
 	(void)alarm(DEADLINE_S);
+	points_begin();
 	return cmocka_run_group_tests_name("spool_crash", tests, NULL, NULL);
 }
