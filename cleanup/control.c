@@ -7,9 +7,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "cleanup/accepting.h"
 #include "cleanup/control.h"
 #include "cleanup/control_cat.h"
 #include "cleanup/resolving.h"
+#include "common/addr.h"
+#include "common/cidr.h"
 #include "common/map.h"
 #include "common/strbuf.h"
 #include "common/xmalloc.h"
@@ -61,29 +64,19 @@ put_step(struct ctl_session *cs, unsigned step, struct slice what,
 	ctl_row_s(cs, "result", result);
 }
 
-/* The same columns as the steps; the parts of the reply for programs. */
+/* The last step; the parts of the reply for programs. */
 static void
-put_decision(struct ctl_session *cs, unsigned step, struct slice rcpt,
-    const struct decision *d)
+put_decision(struct ctl_session *cs, unsigned step, struct slice key,
+    const struct reply *r)
 {
 	struct strbuf text;
-	size_t i;
 
 	strbuf_init(&text, 0);
-	for (i = 0; i < d->ntargets; i++) {
-		strbuf_reset(&text);
-		(void)strbuf_printf(&text, "%s:%s", d->targets[i].transport,
-		    d->targets[i].next_hop);
-		put_step(cs, ++step, SL("target"),
-		    slice_of(d->targets[i].address), strbuf_slice(&text));
-		ctl_row_end(cs);
-	}
-	strbuf_reset(&text);
-	(void)strbuf_printf(&text, "%u %s %s", d->code, d->esc, d->text);
-	put_step(cs, ++step, SL("decision"), rcpt, strbuf_slice(&text));
-	ctl_row_u(cs, "_code", d->code);
-	ctl_row_s(cs, "_esc", slice_of(d->esc));
-	ctl_row_s(cs, "_text", slice_of(d->text));
+	(void)strbuf_printf(&text, "%u %s %s", r->code, r->esc, r->text);
+	put_step(cs, step, SL("decision"), key, strbuf_slice(&text));
+	ctl_row_u(cs, "_code", r->code);
+	ctl_row_s(cs, "_esc", slice_of(r->esc));
+	ctl_row_s(cs, "_text", slice_of(r->text));
 	ctl_row_end(cs);
 	strbuf_clear(&text);
 }
@@ -98,13 +91,32 @@ on_traced(void *arg, const struct decision *d, struct memo *trace)
 	unsigned step = 0;
 
 	while (memo_step(trace, &place, &what, &key, &result)) {
+		if (slice_eq(what, SL("decision"))) {
+			continue; /* follows, with its parts */
+		}
 		put_step(cs, ++step, what, key, result);
 		ctl_row_end(cs);
 	}
-	put_decision(cs, step, slice_of(t->rcpt), d);
+	put_decision(cs, ++step, slice_of(t->rcpt),
+	    &REPLY(d->code, d->esc, d->text));
 	ctl_on_gone(cs, NULL, NULL);
 	tracing_free(t);
 	ctl_end(cs, EX_OK, "%s", "");
+}
+
+/* What MAIL would be answered: RCPT is not asked unless it is 250. */
+static struct reply
+mail_reply(const struct program *pg, struct slice reverse_path)
+{
+	struct addr a;
+	enum addr_err e = reverse_path.n == 0 ? ADDR_OK :
+	    addr_parse_mailbox(reverse_path, ADDR_ALLOW_BARE, &a);
+
+	if (e != ADDR_OK) {
+		return REPLY(addr_err_code(e), e == ADDR_8BIT ? "5.6.7" :
+		    "5.1.7", addr_err_text(e));
+	}
+	return accepting_reply(pg->accepting);
 }
 
 static void
@@ -119,10 +131,23 @@ ask_trace(void *arg, struct ctl_session *cs, const struct slice *words,
 		.forward_path = without_angles(words[3]),
 		.trusted = local,
 	};
-	struct tracing *t = xcalloc(1, sizeof(*t));
+	const struct reply mail = mail_reply(pg, rq.reverse_path);
+	struct tracing *t;
+	struct cidr client;
 	uint32_t id;
 
 	(void)nwords;
+	if (!local && !cidr_parse_addr(words[1], &client)) {
+		ctl_end(cs, EX_USAGE, "%.*s: a client is an IP address, or "
+		    "local", SLF(words[1]));
+		return;
+	}
+	if (mail.code != 250) {
+		put_decision(cs, 1, rq.reverse_path, &mail);
+		ctl_end(cs, EX_OK, "%s", "");
+		return;
+	}
+	t = xcalloc(1, sizeof(*t));
 	t->pg = pg;
 	t->cs = cs;
 	t->rcpt = xslicedup(rq.forward_path);

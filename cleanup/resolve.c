@@ -70,7 +70,8 @@ take_forward_path(struct walk *w, struct strbuf *address, bool *bare)
 	enum addr_err e = addr_parse_mailbox(in, ADDR_ALLOW_BARE, &a);
 
 	if (e != ADDR_OK) {
-		walk_fail(w, 501, "5.1.3", "Recipient address rejected: %s",
+		walk_fail(w, addr_err_code(e), e == ADDR_8BIT ? "5.6.7" :
+		    "5.1.3", "Recipient address rejected: %s",
 		    addr_err_text(e));
 		return false;
 	}

@@ -31,6 +31,13 @@ addr_err_text(enum addr_err e)
 	return "?";
 }
 
+unsigned
+addr_err_code(enum addr_err e)
+{
+	return e == ADDR_8BIT || e == ADDR_DOMAIN_BAD || e == ADDR_LITERAL_BAD
+	    ? 553 : 501;
+}
+
 /* atext of RFC 5322, 3.2.3. */
 static bool
 is_atext(char c)

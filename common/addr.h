@@ -41,6 +41,9 @@ enum addr_err {
 };
 /* "the local-part has more than 255 octets" */
 const char *addr_err_text(enum addr_err e);
+/* The code of RFC 5321, 4.2.3 that refuses it: 501, or 553 for a mailbox that is
+   well formed but names what cannot be. */
+unsigned addr_err_code(enum addr_err e);
 
 enum {
 	ADDR_ALLOW_NULL = 1 << 0,      /* "<>": local and domain empty */

@@ -8,20 +8,11 @@
 static enum smtpd_reply_id
 path_reply(enum addr_err e)
 {
-	switch (e) {
-	case ADDR_8BIT:
+	if (e == ADDR_8BIT) {
 		return SMTPD_R_RCPT_8BIT;
-	case ADDR_DOMAIN_BAD:
-	case ADDR_LITERAL_BAD:
-		return SMTPD_R_RCPT_NAME;
-	case ADDR_OK:
-	case ADDR_EMPTY:
-	case ADDR_SYNTAX:
-	case ADDR_LOCAL_LONG:
-	case ADDR_DOMAIN_LONG:
-		break;
 	}
-	return SMTPD_R_RCPT_SYNTAX;
+	return addr_err_code(e) == 553 ? SMTPD_R_RCPT_NAME :
+	    SMTPD_R_RCPT_SYNTAX;
 }
 
 /* A forward-path was refused, by us or by cleanup. */

@@ -1,5 +1,6 @@
 """cleanup through the whole system: decisions told, the queue's messages shown,
 requeue, a dying cleanup, and the drop directory's odd guests."""
+import json
 import os
 import re
 import threading
@@ -35,6 +36,41 @@ def test_trace_tells_what_rcpt_will_say(make):
                 assert str(c.cmd(f'RCPT TO:<{rcpt}>').code) == code
     assert m.queue() == []
     m.stop()
+
+
+@pytest.mark.parametrize('sender,rcpt', [
+    ('<a@b..c>', 'ann@mx.veredus.test'), ('"a', 'ann@mx.veredus.test'), ('', 'ann@[127.1]'),
+    ('a@b.test', 'ann@mx..test'), ('a@b.test', '"ann'), ('a@b.test', 'x@elsewhere.test'),
+    ('a@b.test', 'team@mx.veredus.test')])
+def test_trace_says_what_the_dialogue_says(shared, sender, rcpt):
+    """The same code at the same place, and each step once."""
+    r = shared.veredus('trace', '-j', '127.0.0.1', sender, rcpt)
+    assert r.returncode == 0, r.stderr
+    rows = [json.loads(x) for x in r.stdout.splitlines()]
+    with shared.client() as c:
+        c.hello()
+        said = c.cmd(f'MAIL FROM:<{sender.strip("<>")}>')
+        if said.code == 250:
+            said = c.cmd(f'RCPT TO:<{rcpt}>')
+    assert (rows[-1]['what'], rows[-1]['code'], rows[-1]['esc']) == ('decision', said.code, said.esc), rows
+    assert [x['step'] for x in rows] == list(range(1, len(rows) + 1))
+    what = [(x['what'], x['key']) for x in rows]
+    assert len(what) == len(set(what)), rows
+
+
+def test_trace_when_no_mail_is_taken(make):
+    m = make(queue_minfree='1000T')
+    m.start()
+    out = m.veredus('trace', '127.0.0.1', 'a@b.test', 'ann').stdout
+    assert re.search(r'decision +a@b.test +452 4\.3\.1 ', out), out
+    m.stop()
+
+
+def test_trace_of_no_address_is_wrong_usage(shared):
+    for client in ('999.1.1.1', 'mail.example.org', '\x1b[1m'):
+        r = shared.veredus('trace', client, 'a@b.test', 'ann')
+        assert (r.returncode, r.stdout) == (64, ''), r
+        assert 'address' in r.stderr and '\x1b' not in r.stderr, r.stderr
 
 
 def test_map_asks_a_map_behind_the_walls(make):

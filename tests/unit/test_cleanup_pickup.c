@@ -523,7 +523,7 @@ control(void **state)
 	assert_int_equal(t.code, 0);
 	assert_true(t.rows >= 3);
 	assert_true(contains(&t.columns, "2.1.5"));
-	assert_true(contains(&t.columns, "local:ann"));
+	assert_true(contains(&t.columns, "local ann"));
 	assert_true(contains(&t.columns, "decision"));
 	tool_clear(&t);
 	ASK("map\0" "Team\0" "inline:{ team=ann }");
