@@ -1,7 +1,7 @@
 /*
  * qmgr - the queue manager.
  *
- * Is given: channels to cleanup and local, the control sockets of the queue,
+ * Is given: channels to cleanup, local and remote, the control sockets of the queue,
  * the key of the delivery cookies.
  * Talks to: them; and the tools that connect.
  * Gives up: everything; its root directory is empty, it opens no file.
@@ -37,6 +37,9 @@ on_channel(struct child *c, enum ipc_role peer, unsigned index, int fd)
 		break;
 	case IPC_LOCAL:
 		qmgr_agent_channel(&p->q, SCHED_LOCAL, fd);
+		break;
+	case IPC_REMOTE:
+		qmgr_agent_channel(&p->q, SCHED_REMOTE, fd);
 		break;
 	default:
 		log_error("master gave us a channel to %s", ipc_role_name(peer));

@@ -145,8 +145,9 @@ config_of(const struct settings *set)
 		.lifetime = set->maximal_queue_lifetime,
 		.active_limit = set->qmgr_message_active_limit,
 		.local_concurrency = set->local_destination_concurrency_limit,
-		.default_concurrency =
+		.remote_concurrency =
 		    set->default_destination_concurrency_limit,
+		.remote_rcpts = set->default_destination_recipient_limit,
 	};
 }
 

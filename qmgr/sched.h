@@ -40,19 +40,21 @@
 #define SCHED_RCPTS_WORK  256   /* recipients of a message in memory ... */
 #define SCHED_RCPTS_MAX   60000 /* ... and of all, before more are asked for */
 #define SCHED_GETS_MAX    64    /* pages asked for at a time */
-#define SCHED_BATCH_RCPTS 50    /* recipients of one DELIVER ... */
+#define SCHED_BATCH_RCPTS 50    /* recipients of one DELIVER to local ... */
 #define SCHED_BATCH_SIZE  60000 /* ... and their octets, about */
-#define SCHED_AGENT_MAX   400   /* DELIVERs out to one agent */
+#define SCHED_LOCAL_MAX   400   /* DELIVERs out to local ... */
+#define SCHED_REMOTE_MAX  5000  /* ... and to remote */
 #define SCHED_CRASH_ALONE 2     /* deaths of the agent before it goes alone */
 #define SCHED_CRASH_HOLD  4     /* ... and before it goes on hold */
 #define SCHED_PAUSE_MS    1000  /* after an error of cleanup, a dead agent */
 
-enum sched_agent { SCHED_LOCAL, SCHED_AGENTS };
+enum sched_agent { SCHED_LOCAL, SCHED_REMOTE, SCHED_AGENTS };
 
 struct sched_config {
 	uint64_t min_backoff, max_backoff, lifetime; /* seconds */
 	uint64_t active_limit;
-	uint64_t local_concurrency, default_concurrency;
+	uint64_t local_concurrency, remote_concurrency; /* of a destination */
+	uint64_t remote_rcpts; /* recipients of one DELIVER to remote */
 };
 
 struct sched;

@@ -14,6 +14,14 @@ static const struct {
 	enum sched_agent agent;
 } transports[] = {
 	{ "local", SCHED_LOCAL },
+	{ "smtp", SCHED_REMOTE },
+	{ "lmtp", SCHED_REMOTE },
+};
+
+/* DELIVERs out to an agent. */
+static const unsigned agent_max[SCHED_AGENTS] = {
+	[SCHED_LOCAL] = SCHED_LOCAL_MAX,
+	[SCHED_REMOTE] = SCHED_REMOTE_MAX,
 };
 
 int
@@ -42,8 +50,8 @@ job_before(const void *a, const void *b)
 static uint64_t
 limit_of(const struct sched *s, const struct dest *d)
 {
-	return strcmp(d->transport, "local") == 0 ? s->cfg.local_concurrency :
-	    s->cfg.default_concurrency;
+	return d->agent == SCHED_LOCAL ? s->cfg.local_concurrency :
+	    s->cfg.remote_concurrency;
 }
 
 /* A destination is in the ring while it may have one more delivery out. */
@@ -155,6 +163,14 @@ sched_dests_update(struct sched *s)
 }
 
 /* -- jobs ------------------------------------------------------------------ */
+
+/* Recipients of one DELIVER. */
+static uint64_t
+batch_of(const struct sched *s, const struct dest *d)
+{
+	return d->agent == SCHED_LOCAL ? SCHED_BATCH_RCPTS :
+	    s->cfg.remote_rcpts;
+}
 
 static size_t
 rcpt_size(const struct rcpt *rc, const struct dest *d)
@@ -277,7 +293,7 @@ sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_agent a,
 	assert(rc->job == NULL);
 	rc->agent = a;
 	if (running || j == NULL || j->work != rc->work ||
-	    j->n >= SCHED_BATCH_RCPTS ||
+	    j->n >= batch_of(s, d) ||
 	    j->size + rcpt_size(rc, d) > SCHED_BATCH_SIZE) {
 		j = job_new(s, rc->work, d, running);
 	}
@@ -385,7 +401,7 @@ static bool
 may_deliver(const struct sched *s, const struct agent *g)
 {
 	return g->up && !g->paused && s->mono_ms >= g->ready_ms &&
-	    g->inflight < SCHED_AGENT_MAX && !g->alone_running;
+	    g->inflight < agent_max[g - s->agents] && !g->alone_running;
 }
 
 bool
@@ -418,7 +434,7 @@ sched_agents_wake(const struct sched *s)
 	for (i = 0; i < SCHED_AGENTS; i++) {
 		g = &s->agents[i];
 		if (!g->up || g->paused || g->alone_running ||
-		    g->inflight >= SCHED_AGENT_MAX ||
+		    g->inflight >= agent_max[i] ||
 		    (TAILQ_EMPTY(&g->alone) && TAILQ_EMPTY(&g->ring))) {
 			continue; /* an event will wake us, not the time */
 		}

@@ -1,4 +1,7 @@
-/* The channels to the delivery agents: so far `local'. */
+/*
+ * The channels to the delivery agents. One that is not there (a system without
+ * remote) is no trouble: what is for it waits.
+ */
 #include "config.h"
 
 #include "common/codec.h"
@@ -8,7 +11,10 @@
 #define HELLO_ITEM 16      /* octets: u64 queue id, u32 index, u32 attempt */
 #define HELLO_MAX  200000  /* deliveries that an agent may claim to have */
 
-static const char *const names[SCHED_AGENTS] = { [SCHED_LOCAL] = "local" };
+static const char *const names[SCHED_AGENTS] = {
+	[SCHED_LOCAL] = "local",
+	[SCHED_REMOTE] = "remote",
+};
 
 static struct agent_link *
 link_of(struct qmgr *q, const struct ipc_chan *ch, enum sched_agent *a)
@@ -211,9 +217,13 @@ on_drained(void *owner, struct ipc_chan *ch)
 	}
 }
 
-static const struct ipc_chan_ops local_ops = {
-	.me = IPC_QMGR, .peer = IPC_LOCAL,
-	.message = on_message, .closed = on_closed, .drained = on_drained,
+static const struct ipc_chan_ops agent_ops[SCHED_AGENTS] = {
+	[SCHED_LOCAL] = { .me = IPC_QMGR, .peer = IPC_LOCAL,
+	    .message = on_message, .closed = on_closed,
+	    .drained = on_drained },
+	[SCHED_REMOTE] = { .me = IPC_QMGR, .peer = IPC_REMOTE,
+	    .message = on_message, .closed = on_closed,
+	    .drained = on_drained },
 };
 
 void
@@ -224,7 +234,7 @@ qmgr_agent_channel(struct qmgr *q, enum sched_agent a, int fd)
 		down(q, a);
 	}
 	q->agents[a] = (struct agent_link){
-		.ch = ipc_chan_new(q->base, fd, &local_ops, q) };
+		.ch = ipc_chan_new(q->base, fd, &agent_ops[a], q) };
 	qmgr_wake(q);
 }
 

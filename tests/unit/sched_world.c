@@ -46,7 +46,8 @@ struct world_job {
 
 static const struct sched_config plain = {
 	.min_backoff = 300, .max_backoff = 4000, .lifetime = 432000,
-	.active_limit = 40, .local_concurrency = 3, .default_concurrency = 2,
+	.active_limit = 40, .local_concurrency = 3, .remote_concurrency = 2,
+	.remote_rcpts = 3,
 };
 
 uint64_t
