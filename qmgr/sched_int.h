@@ -5,7 +5,9 @@
  *   sched.c        making, time, entries, sched_next, counts
  *   sched_load.c   pages of recipients coming in, claims
  *   sched_fate.c   results, recording them, the end of a message's activity
- *   sched_dest.c   destinations, jobs and agents: who is given what, when
+ *   sched_dest.c   destinations
+ *   sched_job.c    jobs: recipients of a message that go together
+ *   sched_agent.c  agents: who is given what, when
  *   sched_admin.c  marks: hold, release, delete, requeue; flush
  */
 #ifndef QMGR_SCHED_INT_H
@@ -237,17 +239,29 @@ bool sched_build_fates(struct sched *s, struct sched_action *a);
 void sched_withdraw(struct sched *s, struct work *w);
 
 /* sched_dest.c */
+/* The agent for a transport, or -1. */
+int sched_agent_of(struct slice transport);
+/* A destination, made if need be. */
+struct dest *sched_dest_get(struct sched *s, enum sched_agent a,
+    struct slice transport, struct slice next_hop);
+void sched_dest_free(struct sched *s, struct dest *d);
+/* After any change of it: may it have one more delivery out? */
+void sched_ring_update(struct sched *s, struct dest *d);
+void sched_dests_update(struct sched *s);
+
+/* sched_job.c */
 /* A job for a recipient, READY, or RUNNING when an agent has it already. */
 void sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_agent a,
     struct slice transport, struct slice next_hop, bool running);
 /* Takes a recipient out of its job; the job ends with its last. */
 void sched_leave_job(struct sched *s, struct rcpt *rc);
 void sched_run_anyway(struct sched *s, struct rcpt *rc);
+/* It is in the agent's hands from now on. */
+void sched_job_start(struct sched *s, struct job *j);
+
+/* sched_agent.c */
 bool sched_build_deliver(struct sched *s, struct sched_action *a);
 uint64_t sched_agents_wake(const struct sched *s);
-void sched_dests_update(struct sched *s);
-/* The agent for a transport, or -1. */
-int sched_agent_of(struct slice transport);
 void sched_fill_item(struct sched_item *it, const struct rcpt *rc);
 
 /* sched_admin.c */

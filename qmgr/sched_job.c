@@ -1,0 +1,178 @@
+#include "config.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/xmalloc.h"
+#include "qmgr/sched_int.h"
+
+/* Recipients of one DELIVER. */
+static uint64_t
+batch_of(const struct sched *s, const struct dest *d)
+{
+	return d->agent == SCHED_LOCAL ? SCHED_BATCH_RCPTS :
+	    s->cfg.remote_rcpts;
+}
+
+static size_t
+rcpt_size(const struct rcpt *rc, const struct dest *d)
+{
+	return 64 + rc->address.n + rc->original.n + rc->extension.n +
+	    strlen(d->transport) + strlen(d->next_hop);
+}
+
+static struct job *
+job_new(struct sched *s, struct work *w, struct dest *d, bool running)
+{
+	struct job *j = xcalloc(1, sizeof(*j));
+	struct agent *g = &s->agents[d->agent];
+
+	j->work = w;
+	j->dest = d;
+	j->place = HEAP_OUT;
+	j->running = running;
+	j->alone = w->entry->crashes >= SCHED_CRASH_ALONE;
+	TAILQ_INIT(&j->rcpts);
+	d->njobs++;
+	if (running) {
+		d->running++;
+		g->inflight++;
+		g->alone_running = g->alone_running || j->alone;
+	} else if (j->alone) {
+		TAILQ_INSERT_TAIL(&g->alone, j, alone_link);
+	} else {
+		heap_push(&d->jobs, j);
+		d->newest = j;
+	}
+	sched_ring_update(s, d);
+	return j;
+}
+
+/* Out of where it waits. */
+static void
+job_unqueue(struct sched *s, struct job *j)
+{
+	struct dest *d = j->dest;
+
+	if (j->alone) {
+		TAILQ_REMOVE(&s->agents[d->agent].alone, j, alone_link);
+	} else {
+		heap_remove(&d->jobs, j);
+		if (d->newest == j) {
+			d->newest = NULL;
+		}
+	}
+}
+
+static void
+job_free(struct sched *s, struct job *j)
+{
+	struct dest *d = j->dest;
+	struct agent *g = &s->agents[d->agent];
+
+	if (j->running) {
+		d->running--;
+		g->inflight--;
+		g->alone_running = g->alone_running && !j->alone;
+	} else {
+		job_unqueue(s, j);
+	}
+	free(j);
+	d->njobs--;
+	sched_ring_update(s, d);
+	if (d->njobs == 0) {
+		sched_dest_free(s, d);
+	}
+}
+
+void
+sched_job_start(struct sched *s, struct job *j)
+{
+	struct agent *g = &s->agents[j->dest->agent];
+	struct rcpt *rc;
+
+	job_unqueue(s, j);
+	j->running = true;
+	j->dest->running++;
+	g->inflight++;
+	g->alone_running = g->alone_running || j->alone;
+	TAILQ_FOREACH(rc, &j->rcpts, in_job) {
+		rc->state = RCPT_RUNNING;
+		rc->epoch = s->epoch;
+		rc->work->ready--;
+		rc->work->running++;
+		s->nrunning++;
+	}
+	sched_ring_update(s, j->dest);
+}
+
+static void
+join(struct sched *s, struct job *j, struct rcpt *rc)
+{
+	rc->job = j;
+	rc->work->record--;
+	TAILQ_INSERT_TAIL(&j->rcpts, rc, in_job);
+	j->n++;
+	j->size += rcpt_size(rc, j->dest);
+	if (j->running) {
+		rc->state = RCPT_RUNNING;
+		rc->work->running++;
+		s->nrunning++;
+	} else {
+		rc->state = RCPT_READY;
+		rc->work->ready++;
+	}
+}
+
+void
+sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_agent a,
+    struct slice transport, struct slice next_hop, bool running)
+{
+	struct dest *d = sched_dest_get(s, a, transport, next_hop);
+	struct job *j = d->newest;
+
+	assert(rc->job == NULL);
+	rc->agent = a;
+	if (running || j == NULL || j->work != rc->work ||
+	    j->n >= batch_of(s, d) ||
+	    j->size + rcpt_size(rc, d) > SCHED_BATCH_SIZE) {
+		j = job_new(s, rc->work, d, running);
+	}
+	join(s, j, rc);
+}
+
+void
+sched_leave_job(struct sched *s, struct rcpt *rc)
+{
+	struct job *j = rc->job;
+
+	if (rc->state == RCPT_RUNNING) {
+		rc->work->running--;
+		s->nrunning--;
+	} else {
+		rc->work->ready--;
+	}
+	rc->state = RCPT_RECORD;
+	rc->work->record++;
+	rc->job = NULL;
+	TAILQ_REMOVE(&j->rcpts, rc, in_job);
+	j->size -= rcpt_size(rc, j->dest);
+	if (--j->n == 0) {
+		job_free(s, j);
+	}
+}
+
+/* It waits, but the agent says that it has it. */
+void
+sched_run_anyway(struct sched *s, struct rcpt *rc)
+{
+	struct dest *d = rc->job->dest;
+	char *transport = xstrdup(d->transport), *hop = xstrdup(d->next_hop);
+	enum sched_agent a = d->agent;
+
+	sched_leave_job(s, rc);
+	sched_dispatch(s, rc, a, slice_of(transport), slice_of(hop), true);
+	free(transport);
+	free(hop);
+}
