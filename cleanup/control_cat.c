@@ -156,6 +156,13 @@ put_rcpt(struct strbuf *b, const struct recipient *r,
 		strbuf_add_quoted(b, slice_of(st->reply), 1024);
 		(void)strbuf_add_char(b, ')');
 	}
+	if (*st->relay != '\0') {
+		(void)strbuf_add_str(b, " relay=");
+		strbuf_add_quoted(b, slice_of(st->relay), 1024);
+	}
+	if (st->warned) {
+		(void)strbuf_add_str(b, " warned");
+	}
 	(void)strbuf_add_char(b, '\n');
 }
 

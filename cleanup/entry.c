@@ -10,7 +10,7 @@
 
 /* Numbers, lengths and texts of one item at most. */
 #define ITEM_MAX (64 + 3 * ENVELOPE_PATH_MAX + 2 * ENVELOPE_STR_MAX +          \
-	ESC_MAX + REPLY_TEXT_MAX)
+	ESC_MAX + REPLY_TEXT_MAX + RELAY_TEXT_MAX)
 
 static struct entry_facts
 facts_of(const struct spool_info *info)
@@ -49,7 +49,8 @@ item_of(const struct spool_info *info, uint32_t i)
 		.transport = slice_of(r->transport),
 		.next_hop = slice_of(r->next_hop),
 		.extension = slice_of(r->extension),
-		.esc = slice_of(s->esc), .reply = slice_of(s->reply) };
+		.esc = slice_of(s->esc), .reply = slice_of(s->reply),
+		.relay = slice_of(s->relay), .warned = s->warned };
 }
 
 static bool
@@ -103,7 +104,7 @@ entry_send(struct ipc_chan *ch, uint32_t tid, const struct spool_info *info,
 struct routed {
 	struct entry_routes *er;
 	struct rcpt_item item;
-	char *texts; /* address, original, esc, reply, one after the other */
+	char *texts; /* address, original, esc, reply, relay, in one */
 	char *transport, *next_hop, *extension;
 	uint32_t question;
 };
@@ -135,11 +136,12 @@ routed_init(struct routed *rd, struct entry_routes *er,
 
 	*rd = (struct routed){ .er = er, .item = *item };
 	rd->texts = at = xmalloc(item->address.n + item->original.n +
-	    item->esc.n + item->reply.n + 1);
+	    item->esc.n + item->reply.n + item->relay.n + 1);
 	own(&rd->item.address, &at);
 	own(&rd->item.original, &at);
 	own(&rd->item.esc, &at);
 	own(&rd->item.reply, &at);
+	own(&rd->item.relay, &at);
 	/* until the resolver says otherwise */
 	rd->transport = xslicedup(item->transport);
 	rd->next_hop = xslicedup(item->next_hop);
@@ -221,7 +223,7 @@ collect(struct entry_routes *er, const struct spool_info *info, uint32_t from)
 	while (i < er->facts.rcpts && er->n < ENVELOPE_PAGE_RCPTS) {
 		item = item_of(info, i);
 		octets += 64 + item.address.n + item.original.n + item.esc.n +
-		    item.reply.n + 256;
+		    item.reply.n + item.relay.n + 256;
 		if (octets > ENVELOPE_PAGE_OCTETS - ITEM_MAX) {
 			break;
 		}

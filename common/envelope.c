@@ -203,12 +203,15 @@ rcpt_item_encode(const struct rcpt_item *r, struct strbuf *out)
 	enc_slice(out, r->extension);
 	enc_slice(out, r->esc);
 	enc_slice(out, r->reply);
+	enc_slice(out, r->relay);
+	enc_u8(out, r->warned);
 }
 
 bool
 rcpt_item_decode(struct slice *in, struct rcpt_item *r, bool *bad)
 {
 	struct dec d = dec_make(*in);
+	uint8_t warned;
 
 	*bad = false;
 	if (in->n == 0) {
@@ -225,7 +228,10 @@ rcpt_item_decode(struct slice *in, struct rcpt_item *r, bool *bad)
 	r->extension = dec_text(&d, ENVELOPE_PATH_MAX);
 	r->esc = dec_text(&d, ESC_MAX - 1);
 	r->reply = dec_text(&d, REPLY_TEXT_MAX);
-	if (d.bad || r->fate > FATE_LAST) {
+	r->relay = dec_text(&d, RELAY_TEXT_MAX);
+	warned = dec_u8(&d);
+	r->warned = warned == 1;
+	if (d.bad || r->fate > FATE_LAST || warned > 1) {
 		*bad = true;
 		return false;
 	}
@@ -242,6 +248,7 @@ fate_item_encode(const struct fate_item *f, struct strbuf *out)
 	enc_u64(out, f->next_at);
 	enc_slice(out, f->esc);
 	enc_slice(out, f->reply);
+	enc_slice(out, f->relay);
 }
 
 bool
@@ -259,7 +266,8 @@ fate_item_decode(struct slice *in, struct fate_item *f, bool *bad)
 	f->next_at = dec_u64(&d);
 	f->esc = dec_text(&d, ESC_MAX - 1);
 	f->reply = dec_text(&d, REPLY_TEXT_MAX);
-	if (d.bad || f->fate == FATE_NONE || f->fate > FATE_LAST) {
+	f->relay = dec_text(&d, RELAY_TEXT_MAX);
+	if (d.bad || f->fate == FATE_NONE || f->fate > FATE_RECORD_LAST) {
 		*bad = true;
 		return false;
 	}

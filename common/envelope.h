@@ -26,6 +26,9 @@ enum {
 	CONTENT_BODY_8BITMIME = 1 << 2, /* declared by BODY= (RFC 6152) */
 	CONTENT_LONG_LINES = 1 << 3,  /* has lines above 998 octets */
 	CONTENT_LOCAL = 1 << 4,       /* submitted on this host, by a user */
+	CONTENT_NOTICE = 1 << 5,      /* a notice of ours (RFC 3464) */
+	CONTENT_DOUBLE = 1 << 6,      /* ... that no further one is made of:
+	                                 for postmaster */
 };
 
 /* A recipient: the address to deliver to, and how it came to be one. */
@@ -87,6 +90,8 @@ struct rcpt_item {
 	uint64_t next_at;  /* seconds, CLOCK_REALTIME; 0: now */
 	struct slice address, original, transport, next_hop, extension;
 	struct slice esc, reply; /* of the last attempt; empty: none yet */
+	struct slice relay; /* who said so, "host[address]:port"; or empty */
+	bool warned;        /* the sender was told of the delay */
 };
 
 void rcpt_item_encode(const struct rcpt_item *r, struct strbuf *out);
@@ -97,9 +102,11 @@ bool rcpt_item_decode(struct slice *in, struct rcpt_item *r, bool *bad);
 struct fate_item {
 	uint32_t index;
 	uint32_t attempt;  /* the number of attempts with this one */
-	uint8_t fate;      /* enum fate, never FATE_NONE */
+	uint8_t fate;      /* enum fate, never FATE_NONE; FATE_WARNED: the
+	                      fields below count for nothing */
 	uint64_t next_at;  /* FATE_DEFERRED: seconds, CLOCK_REALTIME */
 	struct slice esc, reply; /* at most ESC_MAX - 1, REPLY_TEXT_MAX */
+	struct slice relay;      /* at most RELAY_TEXT_MAX */
 };
 
 void fate_item_encode(const struct fate_item *f, struct strbuf *out);

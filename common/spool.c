@@ -210,12 +210,16 @@ add_items(struct spool_req *r, uint64_t qid, const struct fate_item *items,
 	for (i = 0; i < n; i++) {
 		item = items[i];
 		r->invalid = r->invalid || item.fate == FATE_NONE ||
-		    item.fate > FATE_LAST || item.esc.n >= ESC_MAX;
+		    item.fate > FATE_RECORD_LAST ||
+		    item.esc.n >= ESC_MAX;
 		if (r->invalid) {
 			return;
 		}
 		if (item.reply.n > REPLY_TEXT_MAX) {
 			item.reply.n = REPLY_TEXT_MAX;
+		}
+		if (item.relay.n > RELAY_TEXT_MAX) {
+			item.relay.n = RELAY_TEXT_MAX;
 		}
 		if (item.index > r->index_max) {
 			r->index_max = item.index;

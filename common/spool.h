@@ -10,10 +10,10 @@
  * comes later, behind this same interface.)
  *
  * A message is the file queue/H/ID: H is the last base-32 digit's low half
- * (16 directories), ID the queue id. Format, version 1, all numbers
+ * (16 directories), ID the queue id. Format, version 2, all numbers
  * little-endian:
  *
- *   offset 0   header, SPOOL_HEADER octets: "VRDSQ\0\0\1", u64 queue id,
+ *   offset 0   header, SPOOL_HEADER octets: "VRDSQ\0\0\2", u64 queue id,
  *              u32 envelope octets, u64 content octets, u32 content flags,
  *              u32 CRC-32C of the envelope, u32 CRC-32C of the content,
  *              zeros, u32 CRC-32C of the header so far
@@ -22,7 +22,8 @@
  *              written before the envelope is complete), the state records
  *   a record   u32 octets of the body, u32 CRC-32C of the queue id (u64) and
  *              the body, the body: u8 kind, then
- *                SPOOL_REC_FATE   a fate_item
+ *                SPOOL_REC_FATE   a fate_item; FATE_WARNED leaves the
+ *                                 recipient as it is but for `warned'
  *                SPOOL_REC_HOLD   u8 on, slice reason
  *                SPOOL_REC_GROUP  in a child: u64 parent, u32 n, n times u64
  *                                 queue id of a child of the group, slice the
@@ -168,8 +169,9 @@ struct spool_info {
 		uint32_t attempt;
 		uint8_t fate;
 		uint64_t next_at;
-		const char *esc, *reply; /* "" when none */
-		char *owned;             /* the spool's */
+		const char *esc, *reply, *relay; /* "" when none */
+		bool warned;     /* FATE_WARNED was recorded */
+		char *owned;     /* the spool's */
 	} *rcpts;
 	uint32_t rcpts_open;
 };
@@ -188,7 +190,7 @@ void spool_info_get(struct spool *sp, uint64_t qid, spool_info_cb *cb,
  * Append fates (copied). When no recipient is open afterwards the message is
  * removed; *cb's `gone' says so. Repeating the same item is harmless; so is a
  * message that is gone already (gone true, error 0). A recipient that is done
- * stays as it is. EINVAL: an index that the message does not have; nothing is
+ * stays as it is. FATE_WARNED leaves it open. EINVAL: an index that the message does not have; nothing is
  * recorded then.
  */
 typedef void spool_fates_cb(void *arg, uint64_t qid, int error, bool gone);

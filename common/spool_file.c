@@ -8,7 +8,7 @@
 #include "common/spool_file.h"
 #include "common/xmalloc.h"
 
-static const char magic[8] = { 'V', 'R', 'D', 'S', 'Q', 0, 0, 1 };
+static const char magic[8] = { 'V', 'R', 'D', 'S', 'Q', 0, 0, 2 };
 
 /* -- names ------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ spool_state_new(const struct spool_header *h, struct envelope *e)
 	st->rcpts = xcalloc(st->envelope.nrcpts, sizeof(*st->rcpts));
 	for (i = 0; i < st->envelope.nrcpts; i++) {
 		st->rcpts[i].esc = st->rcpts[i].reply = "";
+		st->rcpts[i].relay = "";
 	}
 	st->open = st->envelope.nrcpts;
 	st->octets = sizeof(*st) + 256 + st->envelope.nrcpts * RCPT_OCTETS;
@@ -51,7 +52,8 @@ spool_state_free(struct spool_state *st)
 static bool
 is_done(uint8_t fate)
 {
-	return fate != FATE_NONE && fate != FATE_DEFERRED;
+	return fate != FATE_NONE && fate != FATE_DEFERRED &&
+	    fate != FATE_WARNED;
 }
 
 bool
@@ -66,33 +68,47 @@ spool_state_news(const struct spool_state *st, const struct fate_item *item)
 	if (is_done(r->fate)) {
 		return false;
 	}
+	if (item->fate == FATE_WARNED) {
+		return !r->warned;
+	}
 	return is_done(item->fate) || item->attempt > r->attempt ||
 	    (item->attempt == r->attempt && item->next_at != r->next_at);
 }
 
-/* esc and reply in one allocation, or none. */
+/* Copies `s' with a NUL to *at and moves it on. */
+static const char *
+put_text(char **at, struct slice s)
+{
+	char *p = *at;
+
+	memcpy(p, s.n > 0 ? s.p : "", s.n);
+	*at += s.n + 1;
+	return p;
+}
+
+/* The texts in one allocation, or none. */
 static void
 set_texts(struct spool_state *st, struct spool_rcpt_state *r,
     const struct fate_item *item)
 {
+	size_t n = item->esc.n + item->reply.n + item->relay.n;
 	char *p;
 
 	if (r->owned != NULL) {
-		st->octets -= strlen(r->esc) + strlen(r->reply) + 2;
+		st->octets -= strlen(r->esc) + strlen(r->reply) +
+		    strlen(r->relay) + 3;
 		free(r->owned);
 	}
 	r->owned = NULL;
-	r->esc = r->reply = "";
-	if (item->esc.n + item->reply.n == 0) {
+	r->esc = r->reply = r->relay = "";
+	if (n == 0) {
 		return;
 	}
-	p = xcalloc(1, item->esc.n + item->reply.n + 2);
-	memcpy(p, item->esc.p, item->esc.n);
-	memcpy(p + item->esc.n + 1, item->reply.p, item->reply.n);
-	r->owned = p;
-	r->esc = p;
-	r->reply = p + item->esc.n + 1;
-	st->octets += item->esc.n + item->reply.n + 2;
+	p = r->owned = xcalloc(1, n + 3);
+	r->esc = put_text(&p, item->esc);
+	r->reply = put_text(&p, item->reply);
+	r->relay = put_text(&p, item->relay);
+	st->octets += n + 3;
 }
 
 static void
@@ -104,6 +120,10 @@ apply_fate(struct spool_state *st, const struct fate_item *item)
 		return;
 	}
 	r = &st->rcpts[item->index];
+	if (item->fate == FATE_WARNED) {
+		r->warned = true;
+		return;
+	}
 	r->fate = item->fate;
 	r->attempt = item->attempt;
 	r->next_at = item->next_at;

@@ -103,7 +103,7 @@ put_u32(char *p, uint32_t v)
 static void
 heal(char *p, size_t n)
 {
-	static const char magic[8] = { 'V', 'R', 'D', 'S', 'Q', 0, 0, 1 };
+	static const char magic[8] = { 'V', 'R', 'D', 'S', 'Q', 0, 0, 2 };
 	size_t envelope_n, content_n, at;
 	uint32_t body;
 

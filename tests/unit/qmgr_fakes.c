@@ -30,7 +30,7 @@ send_entry(struct fix *f, unsigned i, uint32_t tid)
 			m->next_at[r], SL("ann@example.net"),
 			SL("crew@example.net"), SL("local"),
 			r % 2 == 0 ? SL("ann") : SL("ben"), SL(""),
-			slice_of(m->esc[r]), SL("said so") };
+			slice_of(m->esc[r]), SL("said so"), SL(""), false };
 		rcpt_item_encode(&it, &page);
 	}
 	if (f->bad_page) {

@@ -398,7 +398,7 @@ make_entry(struct world *w, struct world_msg *m, struct world_req *r)
 			SL("x@example.net"), SL("y@example.net"), SL("local"),
 			slice_of(next_hop[m->rcpts[i].user]), SL(""),
 			slice_of(m->rcpts[i].esc),
-			slice_of(m->rcpts[i].reply) };
+			slice_of(m->rcpts[i].reply), SL(""), false };
 		rcpt_item_encode(&it, &page);
 	}
 	r->entry = true;

@@ -162,9 +162,12 @@ on_info(void *arg, uint64_t qid, int error, const struct spool_info *info)
 	for (i = 0; i < k->nrcpts && i < NELEMS(k->fates); i++) {
 		k->fates[i] = info->rcpts[i].fate;
 		k->attempts[i] = info->rcpts[i].attempt;
+		k->warned[i] = info->rcpts[i].warned;
 		copy(k->replies[i], sizeof(k->replies[i]),
 		    info->rcpts[i].reply);
 	}
+	(void)snprintf(k->relay, sizeof(k->relay), "%s",
+	    info->rcpts[0].relay);
 }
 
 static void
@@ -282,7 +285,8 @@ kit_fate(struct kit *k, uint64_t qid, uint32_t index, enum fate fate,
 {
 	struct fate_item item = { .index = index, .attempt = attempt,
 		.fate = (uint8_t)fate, .next_at = attempt * 100,
-		.esc = SL("4.0.0"), .reply = SL("as it is") };
+		.esc = SL("4.0.0"), .reply = SL("as it is"),
+		.relay = SL("mx.example[192.0.2.7]:25") };
 
 	spool_fates(k->sp, qid, &item, 1, on_fates, k);
 	kit_wait(k);

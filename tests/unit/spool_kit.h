@@ -22,6 +22,8 @@ struct kit {
 	uint32_t nrcpts, open;
 	uint8_t fates[64];
 	uint32_t attempts[64];
+	bool warned[64];
+	char relay[64]; /* of the first recipient */
 	char replies[64][64];
 	bool hold;
 	char reason[128], reverse_path[128];

@@ -551,9 +551,10 @@ static void
 items_round_trip(void **state)
 {
 	struct rcpt_item r = { 1, 2, FATE_DEFERRED, 3, SL("a@x"), SL("b@x"),
-		SL("local"), SL("a"), SL(""), SL("4.3.0"), SL("later") }, rr;
+		SL("local"), SL("a"), SL(""), SL("4.3.0"), SL("later"),
+		SL("mx.example[192.0.2.7]:25"), true }, rr;
 	struct fate_item f = { 1, 2, FATE_DEFERRED, 99, SL("4.2.2"),
-		SL("mailbox full") }, ff;
+		SL("mailbox full"), SL("mx.example[192.0.2.7]:25") }, ff;
 	struct strbuf b;
 	struct slice in;
 	bool bad;
@@ -566,10 +567,23 @@ items_round_trip(void **state)
 	assert_true(rcpt_item_decode(&in, &rr, &bad));
 	assert_true(rcpt_item_decode(&in, &rr, &bad));
 	assert_slice(rr.reply, "later");
+	assert_slice(rr.relay, "mx.example[192.0.2.7]:25");
+	assert_true(rr.warned);
 	assert_false(rcpt_item_decode(&in, &rr, &bad));
 	assert_false(bad);
 	in = slice_make(b.p, b.n - 1);
 	assert_true(rcpt_item_decode(&in, &rr, &bad));
+	assert_false(rcpt_item_decode(&in, &rr, &bad));
+	assert_true(bad);
+	b.p[b.n - 1] = 2; /* neither warned nor not */
+	in = strbuf_slice(&b);
+	assert_true(rcpt_item_decode(&in, &rr, &bad));
+	assert_false(rcpt_item_decode(&in, &rr, &bad));
+	assert_true(bad);
+	r.fate = FATE_WARNED; /* no state of a recipient */
+	strbuf_reset(&b);
+	rcpt_item_encode(&r, &b);
+	in = strbuf_slice(&b);
 	assert_false(rcpt_item_decode(&in, &rr, &bad));
 	assert_true(bad);
 	strbuf_reset(&b);
@@ -577,6 +591,7 @@ items_round_trip(void **state)
 	in = strbuf_slice(&b);
 	assert_true(fate_item_decode(&in, &ff, &bad));
 	assert_int_equal(ff.next_at, 99);
+	assert_slice(ff.relay, "mx.example[192.0.2.7]:25");
 	f.fate = FATE_NONE; /* not a result */
 	strbuf_reset(&b);
 	fate_item_encode(&f, &b);

@@ -130,6 +130,36 @@ fates_survive(void **state)
 }
 
 static void
+a_warning_leaves_it_open(void **state)
+{
+	struct kit *k = *state;
+	uint64_t qid;
+
+	assert_int_equal(kit_accept(k, 100, 2, &qid), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DEFERRED, 3), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_WARNED, 9), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_WARNED, 0), 0);
+	assert_false(k->gone);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->open, 2);
+	assert_true(k->warned[0] && k->warned[1]);
+	assert_int_equal(k->fates[0], FATE_DEFERRED);
+	assert_int_equal(k->attempts[0], 3);
+	assert_string_equal(k->relay, "mx.example[192.0.2.7]:25");
+	assert_int_equal(k->fates[1], FATE_NONE);
+	/* later attempts keep it; the end comes as always */
+	assert_int_equal(kit_fate(k, qid, 0, FATE_DEFERRED, 4), 0);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_true(k->warned[0]);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
+	assert_false(k->gone);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_WARNED, 1), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_FAILED, 4), 0);
+	assert_true(k->gone);
+}
+
+static void
 groups(void **state)
 {
 	static const size_t sizes[] = { 100, LARGE, 0 };
@@ -423,6 +453,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(accept_and_deliver),
 		T(fates_survive),
+		T(a_warning_leaves_it_open),
 		T(groups),
 		T(queue_ids_rise),
 		T(queue_ids_rise_after_the_files),
