@@ -158,14 +158,16 @@ add_from(struct job *j)
 {
 	struct sendmail_header h;
 	struct strbuf out;
+	struct slice rest;
 	const char *p;
 
 	sendmail_header_scan(strbuf_slice(&j->message), &h);
 	if (h.has_from || j->args.full_name == NULL ||
-	    j->reverse_path.n == 0) {
+	    j->args.full_name[0] == '\0' || j->reverse_path.n == 0) {
 		return;
 	}
 	strbuf_init(&out, 0);
+	(void)strbuf_add(&out, j->message.p, h.mailbox_line);
 	(void)strbuf_add_str(&out, "From: \"");
 	for (p = j->args.full_name; *p != '\0'; p++) {
 		if (*p == '"' || *p == '\\') {
@@ -175,10 +177,11 @@ add_from(struct job *j)
 			(void)strbuf_add_char(&out, *p);
 		}
 	}
+	rest = slice_make(j->message.p + h.mailbox_line,
+	    j->message.n - h.mailbox_line);
 	(void)strbuf_printf(&out, "\" <%s>\r\n%s", j->reverse_path.p,
-	    h.has_header || (j->message.n > 1 && j->message.p[0] == '\r') ?
-	    "" : "\r\n");
-	(void)strbuf_add_slice(&out, strbuf_slice(&j->message));
+	    h.has_header || (rest.n > 1 && rest.p[0] == '\r') ? "" : "\r\n");
+	(void)strbuf_add_slice(&out, rest);
 	strbuf_clear(&j->message);
 	j->message = out;
 }
@@ -221,9 +224,10 @@ find_sender(struct job *j)
 	strbuf_clear(&name);
 }
 
-/* Keep the recipients with fate LATER in the drop directory. */
+/* Keep the recipients with fate LATER in the drop directory; `why' is what was
+   replied. */
 static void
-keep(struct job *j)
+keep(struct job *j, const struct strbuf *why)
 {
 	struct strbuf rcpts, dir;
 	struct drop_head head = { .reverse_path = strbuf_slice(&j->reverse_path) };
@@ -253,9 +257,10 @@ keep(struct job *j)
 	(void)strbuf_printf(&dir, "%s/%s", j->tool.settings.queue_directory,
 	    DROP_DIRECTORY);
 	if (sendmail_drop(dir.p, &head, strbuf_slice(&j->message)) == -1) {
-		tool_die(&j->tool, EX_TEMPFAIL, "nobody answers on the submit "
-		    "socket, and the message could not be kept in %s: %s "
-		    "(is the system started?)", dir.p, strerror(errno));
+		tool_die(&j->tool, EX_TEMPFAIL, "%s, and the message could not "
+		    "be kept in %s: %s", why->n > 0 ? why->p :
+		    "nobody answers on the submit socket (is the system "
+		    "started?)", dir.p, strerror(errno));
 	}
 	strbuf_clear(&rcpts);
 	strbuf_clear(&dir);
@@ -276,6 +281,7 @@ submit(struct job *j)
 	s.body_8bitmime = j->args.body_8bitmime ||
 	    (sendmail_flags(s.message) & CONTENT_8BIT) != 0;
 	strbuf_init(&s.replies, 0);
+	strbuf_init(&s.later, 0);
 	if (fd != -1) {
 		submit_send(fd, &s);
 	} else {
@@ -283,7 +289,7 @@ submit(struct job *j)
 			j->fates[i] = SUBMIT_LATER;
 		}
 	}
-	keep(j);
+	keep(j, &s.later);
 	for (i = 0; i < j->nrcpts; i++) {
 		if (j->fates[i] == SUBMIT_REFUSED) {
 			code = EX_NOUSER;
@@ -293,6 +299,7 @@ submit(struct job *j)
 		(void)fputs(s.replies.p, stderr);
 	}
 	strbuf_clear(&s.replies);
+	strbuf_clear(&s.later);
 	return code;
 }
 

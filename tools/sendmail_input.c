@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/envelope.h"
@@ -209,6 +210,9 @@ sendmail_header_scan(struct slice m, struct sendmail_header *h)
 	size_t n;
 
 	*h = (struct sendmail_header){ 0 };
+	if (m.n > 5 && memcmp(m.p, "From ", 5) == 0) {
+		h->header_octets = h->mailbox_line = line_octets(m, 0);
+	}
 	while ((n = field_octets(m, h->header_octets, &name, &value)) > 0) {
 		h->has_header = true;
 		h->has_from = h->has_from || slice_case_eq(name, SL("From"));
@@ -243,8 +247,9 @@ sendmail_header_recipients(struct slice m, const struct sendmail_header *h,
     bool (*add)(void *arg, struct slice addr), void *arg, struct strbuf *out)
 {
 	struct slice name, value, spec;
-	size_t at = 0, n, place;
+	size_t at = h->mailbox_line, n, place;
 
+	(void)strbuf_add(out, m.p, at);
 	while (at < h->header_octets &&
 	    (n = field_octets(m, at, &name, &value)) > 0) {
 		if (is_destination(name, h->has_resent)) {

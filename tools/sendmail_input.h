@@ -34,6 +34,7 @@ int sendmail_read(int fd, struct sendmail_lines *l);
 /* What the header of a whole message in wire form says. */
 struct sendmail_header {
 	size_t header_octets; /* up to and with the last field's CRLF */
+	size_t mailbox_line;  /* of these: "From joe Mon Jan 1 ..." of an mbox */
 	bool has_header;      /* the first line is a field */
 	bool has_from, has_resent;
 };

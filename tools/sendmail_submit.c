@@ -140,6 +140,15 @@ fate_of(int code)
 	return code >= 500 && code < 600 ? SUBMIT_REFUSED : SUBMIT_LATER;
 }
 
+static void
+note_later(struct submit *s, int code, const struct dialogue *d)
+{
+	if (code >= 400 && code < 500) {
+		strbuf_reset(&s->later);
+		(void)strbuf_add_str(&s->later, d->line);
+	}
+}
+
 /* All recipients that are still in the run end like this. */
 static void
 end_all(struct submit *s, enum submit_fate fate, const struct dialogue *d)
@@ -174,6 +183,7 @@ hello_and_mail(struct dialogue *d, struct submit *s, struct strbuf *line)
 		code = command(d, line);
 	}
 	if (code != 250) {
+		note_later(s, code, d);
 		end_all(s, fate_of(code) == SUBMIT_REFUSED ? SUBMIT_REFUSED :
 		    SUBMIT_LATER, d);
 	}
@@ -185,11 +195,14 @@ static size_t
 recipients(struct dialogue *d, struct submit *s, struct strbuf *line)
 {
 	size_t i, taken = 0;
+	int code;
 
 	for (i = 0; i < s->nrcpts; i++) {
 		strbuf_reset(line);
 		(void)strbuf_printf(line, "RCPT TO:<%.*s>\r\n", SLF(s->rcpts[i]));
-		s->fates[i] = fate_of(command(d, line));
+		code = command(d, line);
+		note_later(s, code, d);
+		s->fates[i] = fate_of(code);
 		if (s->fates[i] == SUBMIT_REFUSED) {
 			(void)strbuf_printf(&s->replies, "<%.*s>: %s\n",
 			    SLF(s->rcpts[i]), d->line);
@@ -245,6 +258,7 @@ submit_send(int fd, struct submit *s)
 		/* No reply after the dot: it may have been taken. Keeping it
 		   can double the mail; the other choice could lose it. */
 		if (code != 250) {
+			note_later(s, code, &d);
 			end_all(s, fate_of(code) == SUBMIT_REFUSED ?
 			    SUBMIT_REFUSED : SUBMIT_LATER, &d);
 		}

@@ -27,6 +27,7 @@ struct submit {
 	/* out: */
 	enum submit_fate *fates;     /* by recipient; the caller's array */
 	struct strbuf replies;       /* a line for each refusal, for people */
+	struct strbuf later;         /* the last reply 4yz; empty: there was none */
 };
 
 /*

@@ -140,13 +140,27 @@ static void
 say(const struct tool *t, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 
+/* What it says may hold what strangers wrote: nothing that a terminal obeys. */
 static void
 say(const struct tool *t, const char *fmt, va_list ap)
 {
+	struct strbuf text;
+	size_t i;
+
+	strbuf_init(&text, 0);
+	(void)strbuf_vprintf(&text, fmt, ap);
 	(void)fflush(stdout);
 	(void)fprintf(stderr, "%s: ", t->name);
-	(void)vfprintf(stderr, fmt, ap);
+	for (i = 0; i < text.n; i++) {
+		if (text.p[i] >= ' ' && text.p[i] <= '~') {
+			(void)fputc(text.p[i], stderr);
+		} else {
+			(void)fprintf(stderr, "\\x%02x",
+			    (unsigned)(unsigned char)text.p[i]);
+		}
+	}
 	(void)fputc('\n', stderr);
+	strbuf_clear(&text);
 }
 
 void

@@ -61,6 +61,29 @@ def test_no_recipient_and_bad_calls_say_why(mta):
     assert mta.queue() == []
 
 
+def test_what_a_stranger_wrote_does_not_reach_the_terminal(mta):
+    """-t reads text of others (forwarders, list robots): no escapes of theirs."""
+    for to in (b'\x1b[31m@@x', b'a@@\x9b31m', b'"\x07'):
+        r = mta.tool('sendmail', '-t', input=b'To: ' + to + b'\n\nx\n')
+        assert r.returncode == 65 and b'bad recipient' in r.stderr, r
+        assert all(32 <= c < 127 for c in r.stderr[:-1]), r.stderr
+
+
+def test_a_mailbox_line_in_front_is_no_part_of_the_header(mta):
+    """formail and procmail pipe messages as they stand in an mbox."""
+    text = b'From joe Mon Jan  1 00:00:00 2024\nTo: ann\nBcc: ben\nSubject: m\n\nx\n'
+    r = mta.tool('sendmail', '-t', '-F', 'Joe', input=text)
+    assert (r.returncode, r.stderr) == (0, b'')
+    for u in ('ann', 'ben'):
+        head = mta.mail(u)[0].split(b'\n\n')[0]
+        assert b'\nSubject: m' in head and b'Bcc' not in head and b'\nFrom: "Joe" <' in head, head
+
+
+def test_an_empty_name_is_no_name(mta):
+    assert mta.tool('sendmail', '-F', '', 'ann', input=b'Subject: n\n\nx\n').returncode == 0
+    assert re.search(rb'^From: [^ "<]+@mx\.veredus\.test$', mta.mail('ann')[0], re.M)
+
+
 def test_null_reverse_path(mta):
     assert mta.tool('sendmail', '-f', '<>', 'ann', input=b'Subject: n\n\nx\n').returncode == 0
     assert mta.mail('ann')[0].startswith(b'Return-Path: <>\n')
@@ -125,6 +148,17 @@ def test_nothing_is_kept_nothing_is_promised(make):
     m = make()                      # never started: there is no spool yet
     r = m.tool('sendmail', 'ann', input=b'Subject: x\n\nx\n')
     assert r.returncode == 75 and b'could not be kept' in r.stderr
+    assert b'nobody answers' in r.stderr
+
+
+def test_the_reason_of_a_refusal_for_now_is_told_when_nothing_is_kept(make):
+    m = make(queue_minfree='1000T')
+    m.start()
+    os.rename(m.spool / 'drop', m.spool / 'away')
+    r = m.tool('sendmail', 'ann', input=b'Subject: x\n\nx\n')
+    assert r.returncode == 75 and b'452 4.3.1' in r.stderr, r.stderr
+    assert b'could not be kept' in r.stderr and b'nobody answers' not in r.stderr, r.stderr
+    m.stop()
 
 
 def test_a_drop_file_of_garbage_stops_nothing(make):

@@ -180,6 +180,8 @@ header_gives_recipients_and_loses_bcc(void **state)
 		    "r@x|q@x|", "to: a@x\r\nResent-To: r@x\r\n\r\n" },
 		{ "no header at all\r\n", "", "no header at all\r\n" },
 		{ "\r\nTo: a@x\r\n", "", "\r\nTo: a@x\r\n" },
+		{ "From joe Mon\r\nTo: a@x\r\nBcc: b@x\r\n\r\nx\r\n",
+		    "a@x|b@x|", "From joe Mon\r\nTo: a@x\r\n\r\nx\r\n" },
 	};
 	struct sendmail_header h;
 	struct strbuf got, out;
