@@ -83,14 +83,15 @@ prepare(struct child *c, struct wiring *w)
 static struct policy *
 load_policy(struct child *c)
 {
+	struct slice rest, line;
 	struct strbuf why;
 	struct policy *p;
 
 	strbuf_init(&why, 0);
 	p = policy_new(&c->settings, &c->settings.inet_interfaces, &why);
-	if (p == NULL) {
-		log_error("the settings cannot be used: %s",
-		    why.n > 0 ? why.p : "no reason");
+	rest = strbuf_slice(&why);
+	while (p == NULL && slice_word(&rest, "\n", &line)) {
+		log_error("the settings cannot be used: %.*s", SLF(line));
 	}
 	strbuf_clear(&why);
 	return p;

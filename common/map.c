@@ -24,6 +24,12 @@ find_type(struct slice name)
 	return NULL;
 }
 
+bool
+map_type_is(struct slice name)
+{
+	return find_type(name) != NULL;
+}
+
 struct map *
 map_open(struct slice spec, struct strbuf *why)
 {

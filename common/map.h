@@ -36,6 +36,9 @@ void map_keep_directory(const char *dir);
  * type, a file that is missing, unsafe (writable by everybody) or broken.
  */
 struct map *map_open(struct slice spec, struct strbuf *why);
+/* Is there such a type: "cdb"? */
+bool map_type_is(struct slice name);
+#define MAP_TYPES "cdb, file, inline, static, cidr" /* for people */
 void map_close(struct map *m);
 const char *map_spec(const struct map *m);
 /* True when the answers come from what only root can write: such a map may

@@ -87,12 +87,17 @@ const char *
 settings_nearest(struct slice name)
 {
 	const char *best = NULL;
+	char lower[NAME_MAX_LEN];
 	size_t i, d, best_d = name.n / 3 + 1;
 	struct slice known;
 
 	if (name.n == 0 || name.n > NAME_MAX_LEN) {
 		return NULL;
 	}
+	for (i = 0; i < name.n; i++) {
+		lower[i] = ascii_lower(name.p[i]);
+	}
+	name.p = lower;
 	best_d = least(best_d, 5);
 	for (i = 0; i < settings_count; i++) {
 		known = slice_of(settings_table[i].name);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/map.h"
 #include "common/settings_impl.h"
 
 /*
@@ -92,8 +93,12 @@ is_map(struct slice v)
 static const char *
 check_map(struct slice v)
 {
-	return is_map(v) ? NULL : "is not a map: write type:name, as in "
-	    "cdb:/etc/veredus/aliases";
+	if (!is_map(v)) {
+		return "is not a map: write type:name, as in "
+		    "cdb:/etc/veredus/aliases";
+	}
+	return map_type_is(slice_make(v.p, slice_find(v, ':'))) ? NULL :
+	    "is of no known type: " MAP_TYPES;
 }
 
 /* The valid users of this host: the account database, or a map. */

@@ -114,6 +114,28 @@ def test_bad_settings_stop_the_start_with_line_and_hint(make, foreground):
     assert not i.spool.exists()
 
 
+def test_a_map_of_an_unknown_type_stops_the_start_with_its_line(make):
+    """What an administrator of another MTA writes first."""
+    i = make()
+    i.write_conf(alias_maps='hash:/etc/aliases')
+    for r in (i.veredus('start'), i.veredus('check'), i.tool('mailq')):
+        assert r.returncode == EX_CONFIG
+        n = i.conf.read_text().splitlines().index('alias_maps = hash:/etc/aliases') + 1
+        assert f'{i.conf}:{n}: alias_maps: "hash:/etc/aliases" is of no known type' in r.stderr, r.stderr
+        assert 'cdb' in r.stderr
+
+
+def test_a_map_that_cannot_be_opened_stops_the_start_in_plain_words(make):
+    i = make()
+    i.write_conf(transport_maps='file:/nonexistent/a', relocated_maps='file:/nonexistent/b')
+    r = i.veredus('start')
+    assert r.returncode == EX_CONFIG
+    assert re.search(r'_maps: /nonexistent/[ab]: No such file or directory\n', r.stderr), r.stderr
+    assert '\\x0a' not in r.stderr + i.log(), r.stderr + i.log()
+    for which in ('transport_maps: /nonexistent/a', 'relocated_maps: /nonexistent/b'):
+        assert f'{which}: No such file or directory\n' in i.log()
+
+
 def test_no_such_file(make):
     i = make()
     i.conf.unlink()

@@ -81,7 +81,8 @@ finds_the_nearest(void **state)
 		{ "my_hostname", "myhostname" },
 		{ "mynetwork", "mynetworks" },
 		{ "realyhost", "relayhost" },
-		{ "MYORIGIN", NULL }, { "quite_another_thing", NULL },
+		{ "MYORIGIN", "myorigin" }, { "MyDestinaton", "mydestination" },
+		{ "quite_another_thing", NULL },
 		{ "", NULL }, { "x", NULL },
 		{ "message_size", NULL },
 		{ "a_name_that_is_longer_than_any_setting_could_ever_be_in_this"
