@@ -857,12 +857,13 @@ test_bad_policy(void **state)
 	strbuf_init(&why, 0);
 	assert_true(settings_load("t", SL("myhostname = a.example\n"
 	    "alias_maps = cdb:/nonexistent/aliases\n"
-	    "canonical_maps = regexp:/x\nvirtual_alias_maps = inline:{x}\n"),
+	    "canonical_maps = file:/nonexistent/x\nvirtual_alias_maps = inline:{x}\n"),
 	    &s, &src, &why));
 	assert_null(policy_new(&s, &own, &why));
 	assert_non_null(strstr(why.p, "alias_maps: /nonexistent/aliases.cdb: "
 	    "No such file"));
-	assert_non_null(strstr(why.p, "canonical_maps: regexp:/x: not of"));
+	assert_non_null(strstr(why.p, "canonical_maps: /nonexistent/x: "
+	    "No such file"));
 	assert_non_null(strstr(why.p, "virtual_alias_maps: inline:1: not of"));
 	strbuf_clear(&why);
 	settings_source_clear(&src);
