@@ -67,12 +67,32 @@ is_stuck(const struct pickup *p, const char *name)
 
 /* -- one file --------------------------------------------------------------- */
 
+/* A link, pipe or socket holds no mail, and the walls let us make no other. */
+static void
+remove_guest(struct pickup *p, const char *why)
+{
+	if (io_unlinkat("pickup.guest", p->dirfd, p->current.text, 0) == -1 &&
+	    errno != ENOENT) {
+		log_error("pickup: " DROP_DIRECTORY "/%s of uid %u is no file: "
+		    "%s; nor can it be removed: %s", p->current.text,
+		    (unsigned)p->uid, why, strerror(errno));
+		return;
+	}
+	p->progress = true;
+	log_error("pickup: " DROP_DIRECTORY "/%s of uid %u is removed: %s",
+	    p->current.text, (unsigned)p->uid, why);
+}
+
 /* Aside it goes, under a name that is no drop file's. */
 static void
-set_aside(struct pickup *p, const char *why)
+set_aside(struct pickup *p, mode_t mode, const char *why)
 {
 	char bad[DROP_NAME_MAX + sizeof(PICKUP_SUFFIX)];
 
+	if (!S_ISREG(mode) && !S_ISDIR(mode)) {
+		remove_guest(p, why);
+		return;
+	}
 	(void)snprintf(bad, sizeof(bad), "%s" PICKUP_SUFFIX, p->current.text);
 	if (io_renameat("pickup.aside", p->dirfd, p->current.text, p->dirfd,
 	    bad) == -1) {
@@ -81,6 +101,7 @@ set_aside(struct pickup *p, const char *why)
 		    (unsigned)p->uid, why, strerror(errno));
 		return;
 	}
+	p->progress = true;
 	log_error("pickup: " DROP_DIRECTORY "/%s of uid %u cannot be taken: %s",
 	    bad, (unsigned)p->uid, why);
 }
@@ -105,7 +126,7 @@ on_job_done(void *arg, enum pickup_end end, const char *why)
 	struct pickup *p = arg;
 
 	p->job = NULL;
-	p->progress = p->progress || end != PICKUP_LATER;
+	p->progress = p->progress || end == PICKUP_KEPT;
 	switch (end) {
 	case PICKUP_KEPT:
 		remove_file(p);
@@ -115,7 +136,7 @@ on_job_done(void *arg, enum pickup_end end, const char *why)
 		    p->current.text, why);
 		break;
 	case PICKUP_BAD:
-		set_aside(p, why);
+		set_aside(p, S_IFREG, why);
 		break;
 	}
 	arm(p);
@@ -152,11 +173,11 @@ not_opened(struct pickup *p, int error)
 	p->uid = st.st_uid;
 	switch (error) {
 	case ELOOP:
-		set_aside(p, "a symbolic link");
+		set_aside(p, st.st_mode, "a symbolic link");
 		break;
 	case EACCES:
 	case ENXIO: /* a socket */
-		set_aside(p, strerror(error));
+		set_aside(p, st.st_mode, strerror(error));
 		break;
 	default: /* no descriptors, no memory: for now only */
 		log_warn("pickup: opening " DROP_DIRECTORY "/%s: %s",
@@ -188,7 +209,7 @@ open_file(struct pickup *p)
 	if (wrong != NULL) {
 		(void)close(p->fd);
 		p->fd = -1;
-		set_aside(p, wrong);
+		set_aside(p, st.st_mode, wrong);
 		return;
 	}
 	p->size = (size_t)st.st_size;

@@ -7,7 +7,8 @@
  * must be regular, have one link and a bounded size, and is copied into memory
  * before it is looked at. The file goes after the message is durable: a crash
  * between the two may take the message twice, never lose it. A file that can
- * never be taken is renamed to NAME.bad and reported, never deleted.
+ * never be taken is renamed to NAME.bad and reported, never deleted; links, pipes
+ * and sockets are removed and reported.
  */
 #ifndef CLEANUP_PICKUP_H
 #define CLEANUP_PICKUP_H

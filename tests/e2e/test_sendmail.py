@@ -2,6 +2,7 @@
 import os
 import re
 import signal
+import stat
 import subprocess
 
 import pytest
@@ -161,17 +162,48 @@ def test_the_reason_of_a_refusal_for_now_is_told_when_nothing_is_kept(make):
     m.stop()
 
 
-def test_a_drop_file_of_garbage_stops_nothing(make):
+def garbage(drop):
+    """Whatever a user of this host can put there, under names of drop files."""
+    (drop / ('0' * 32)).write_bytes(b'VRDSD\0\0\1' + os.urandom(300))
+    (drop / ('1' * 32)).write_bytes(b'')
+    os.symlink('/etc/passwd', drop / ('2' * 32))
+    os.symlink('/nonexistent', drop / ('3' * 32))
+    os.mkfifo(drop / ('4' * 32))
+    (drop / ('5' * 32)).mkdir()
+    os.mknod(drop / ('6' * 32), 0o666 | stat.S_IFSOCK)
+    with open(drop / ('7' * 32), 'wb') as f:
+        f.truncate(1 << 36)
+    for i in range(1100):               # more than one look takes
+        os.symlink('/etc/passwd', drop / f'{i:016x}{"a" * 16}')
+
+
+@pytest.mark.parametrize('running', [True, False])
+def test_garbage_in_the_drop_directory_stops_nothing(make, running):
     m = make()
     m.start()
     m.stop()
     drop = m.spool / 'drop'
-    (drop / 'm00000000000000000000000000000000').write_bytes(b'VRDSD\0\0\1' + os.urandom(300))
-    os.symlink('/etc/passwd', drop / 'm00000000000000000000000000000001')
-    os.mkfifo(drop / 'm00000000000000000000000000000002')
+    if ROOT:                            # as somebody else, whom the directory's owner is not
+        pid = os.fork()
+        if pid == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            garbage(drop)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    else:
+        garbage(drop)
+    if running:
+        m.start()
+        m.stop()
     assert m.tool('sendmail', 'ann', input=b'Subject: ok\n\nx\n').returncode == 0
     m.start()
     m.mail('ann')
+    # regular files and directories stay, aside; what has no content goes
+    wait_until(lambda: sorted(os.listdir(drop)) == [c * 32 + '.bad' for c in '0157'],
+               f'all of it was looked at: {sorted(os.listdir(drop))[:9]}')
+    assert 'nor can it be' not in m.log()
     m.stop()
 
 
