@@ -152,7 +152,7 @@ static void
 recruit(struct dispatch *d, struct user *u)
 {
 	struct crewman *w = xcalloc(1, sizeof(*w));
-	const uint64_t now = dispatch_now_ms();
+	const uint64_t now = agent_now_ms();
 
 	stop_waiting(d, u);
 	w->d = d;
@@ -244,8 +244,8 @@ build_job(struct ipc_chan *ch, const struct job *j, int fd)
 	const struct parcel *p = j->parcel;
 
 	ipc_begin(ch, fd != -1 ? IPC_JOB_FILE : IPC_JOB, j->tid);
-	ipc_put_u(ch, j->qid);
-	ipc_put_u(ch, j->index);
+	ipc_put_u(ch, j->item.qid);
+	ipc_put_u(ch, j->item.index);
 	ipc_put_u(ch, j->again);
 	ipc_put_u(ch, p->arrived_us);
 	ipc_put_str(ch, p->reverse_path);
@@ -253,12 +253,12 @@ build_job(struct ipc_chan *ch, const struct job *j, int fd)
 	ipc_put_str(ch, j->original);
 	ipc_put_str(ch, j->extension);
 	ipc_put_u(ch, p->flags);
-	ipc_put_u(ch, p->content_size);
+	ipc_put_u(ch, p->content.size);
 	if (fd != -1) {
-		ipc_put_u(ch, p->offset);
+		ipc_put_u(ch, p->content.offset);
 		ipc_put_fd(ch, fd);
 	} else {
-		ipc_put_s(ch, strbuf_slice(&p->content));
+		ipc_put_s(ch, strbuf_slice(&p->content.text));
 	}
 	ipc_end(ch);
 }
@@ -268,8 +268,8 @@ send_one(struct dispatch *d, struct crewman *w, struct job *j)
 {
 	int fd = -1;
 
-	if (j->parcel->fd != -1) {
-		fd = fcntl(j->parcel->fd, F_DUPFD_CLOEXEC, 0);
+	if (j->parcel->content.fd != -1) {
+		fd = fcntl(j->parcel->content.fd, F_DUPFD_CLOEXEC, 0);
 		if (fd == -1) {
 			struct outcome o;
 
@@ -279,7 +279,7 @@ send_one(struct dispatch *d, struct crewman *w, struct job *j)
 		}
 	}
 	if (w->nsent == 0) {
-		w->late_at = dispatch_now_ms() +
+		w->late_at = agent_now_ms() +
 		    d->settings->local_delivery_timeout * 1000;
 	}
 	j->tid = slots_add(&d->sent, j);
@@ -295,7 +295,7 @@ crew_send(struct dispatch *d, struct crewman *w)
 	for (j = d->stopping ? NULL : TAILQ_FIRST(&w->jobs); j != NULL;
 	    j = next) {
 		next = TAILQ_NEXT(j, in_user);
-		if (j->state == JOB_CLAIMED && j->parcel->here) {
+		if (j->state == JOB_CLAIMED && j->parcel->content.here) {
 			send_one(d, w, j);
 		}
 	}
@@ -307,12 +307,12 @@ on_result(struct dispatch *d, struct crewman *w, const struct ipc_msg *m)
 	struct job *j = slots_get(&d->sent, m->tid);
 	struct outcome o;
 
-	if (j == NULL || j->worker != w || j->qid != ipc_u(m, 0) ||
-	    j->index != ipc_u(m, 1) || !outcome_from_peer(&o, ipc_u(m, 2),
+	if (j == NULL || j->worker != w || j->item.qid != ipc_u(m, 0) ||
+	    j->item.index != ipc_u(m, 1) || !outcome_from_peer(&o, ipc_u(m, 2),
 	    ipc_s(m, 3), ipc_s(m, 4))) {
 		return false;
 	}
-	w->late_at = dispatch_now_ms() +
+	w->late_at = agent_now_ms() +
 	    d->settings->local_delivery_timeout * 1000;
 	jobs_finish(d, j, &o);
 	return true;

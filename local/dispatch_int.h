@@ -1,10 +1,11 @@
 /*
  * dispatch_int - the inside of the dispatcher, shared by its files:
- *   dispatch.c  the object, qmgr's channel, handing out work
+ *   dispatch.c  the object, handing out work
  *   jobs.c      the deliveries and their results
  *   crew.c      users and their workers
  *   forker_link.c  the forker's socket
- *   fetch.c     cleanup's channel and the content
+ *   parcel.c    what the jobs of one DELIVER share, and its content
+ * Results, qmgr's and cleanup's channels: common/agent.h.
  *
  * A delivery (struct job) is in one of these states, changed in jobs.c only:
  *   QUEUED   in its user's queue; holds nothing
@@ -24,13 +25,10 @@
 
 #include <event2/event.h>
 
-#include "common/ipc.h"
-#include "common/slots.h"
+#include "common/agent.h"
 #include "local/dispatch.h"
-#include "common/outcome.h"
 #include "local/record.h"
 
-#define JOB_BUCKETS  16384
 #define USER_BUCKETS 4096
 
 struct job;
@@ -39,35 +37,25 @@ struct crewman;
 struct parcel;
 
 TAILQ_HEAD(job_list, job);
-LIST_HEAD(job_bucket, job);
 TAILQ_HEAD(user_list, user);
 LIST_HEAD(user_bucket, user);
 TAILQ_HEAD(crew_list, crewman);
-TAILQ_HEAD(parcel_list, parcel);
 
 /* One DELIVER: what its recipients have in common. Lives while one of its jobs
    is not DONE. */
 struct parcel {
-	uint64_t qid, cookie, arrived_us, size;
+	struct agent_content content; /* first: it is found by this */
+	uint64_t arrived_us, size;
 	uint32_t flags;
 	char *reverse_path;
 	struct job_list jobs;        /* not DONE */
 	unsigned claimed;            /* of them */
-	/* the content: */
-	uint32_t fetch_tid;          /* 0: not asked for */
-	uint64_t fetch_late_at;      /* when it counts as never answered */
-	TAILQ_ENTRY(parcel) fetching;
-	bool here;                   /* it is in `content' or `fd' */
-	struct strbuf content;
-	int fd;                      /* -1: in content */
-	uint64_t offset, content_size;
 };
 
 enum job_state { JOB_QUEUED, JOB_CLAIMED, JOB_SENT, JOB_DONE };
 
 struct job {
-	uint64_t qid;
-	uint32_t index, attempt;
+	struct agent_item item;      /* first: it is found by this */
 	enum job_state state;
 	bool again;                  /* an earlier attempt may have delivered */
 	bool orphaned;               /* a worker has died with it */
@@ -76,8 +64,6 @@ struct job {
 	struct user *user;
 	struct crewman *worker;      /* CLAIMED and SENT */
 	uint32_t tid;                /* SENT */
-	struct outcome outcome;      /* DONE */
-	LIST_ENTRY(job) bucket;
 	TAILQ_ENTRY(job) in_parcel;
 	TAILQ_ENTRY(job) in_user;    /* QUEUED: the queue; else: the worker's */
 };
@@ -107,22 +93,15 @@ struct crewman {
 	TAILQ_ENTRY(crewman) crew;   /* idle ones move to the end */
 };
 
-struct link {
-	const char *peer;
-	struct ipc_chan *chan;       /* NULL: lost, or the forker's */
-	bool up;
-	uint64_t lost_at;            /* while not up */
-};
-
 struct dispatch {
 	struct event_base *base;
 	const struct settings *settings;
 	uint64_t started_us;         /* CLOCK_REALTIME */
-	struct link qmgr, cleanup, forker;
+	struct agent agent;
+	struct parcel *fresh;        /* of the DELIVER that is being read */
+	struct agent_link forker;
 	struct event *pump, *sweep, *stop_timer;
 
-	struct job_bucket jobs[JOB_BUCKETS];
-	size_t njobs;
 	struct slots sent;           /* tid: job */
 
 	struct user_bucket users[USER_BUCKETS];
@@ -134,8 +113,6 @@ struct dispatch {
 	struct event *forker_in, *forker_out;
 	struct strbuf records;       /* for the forker, whole records */
 
-	struct slots fetch_ids;      /* tid: parcel */
-	struct parcel_list fetching; /* by deadline */
 	uint64_t budget;             /* octets CLAIMED or SENT */
 	unsigned files;              /* jobs CLAIMED or SENT with a descriptor */
 
@@ -147,16 +124,10 @@ struct dispatch {
 	void *lost_arg;
 };
 
-uint64_t dispatch_now_ms(void); /* CLOCK_MONOTONIC */
 /* Hand out work at the end of this turn. */
 void dispatch_arm(struct dispatch *d);
-void dispatch_link_up(struct dispatch *d, struct link *l);
-void dispatch_link_down(struct dispatch *d, struct link *l, const char *why);
-void dispatch_result(struct dispatch *d, const struct job *j);
 
 /* jobs.c */
-struct job *jobs_find(struct dispatch *d, uint64_t qid, uint32_t index,
-    uint32_t attempt);
 /* A new job with nothing in it but its key; not in a parcel yet. */
 struct job *jobs_add(struct dispatch *d, uint64_t qid, uint32_t index,
     uint32_t attempt);
@@ -203,14 +174,16 @@ void crew_tell_forker(struct dispatch *d, enum record_kind kind,
     uint32_t serial, const char *name);
 void crew_forker_close(struct dispatch *d);
 
-/* fetch.c */
-struct parcel *fetch_parcel_new(uint64_t qid, uint64_t cookie);
+/* parcel.c */
+struct parcel *parcel_new(const struct agent_mail *m);
 /* Its last job has gone. */
-void fetch_parcel_free(struct dispatch *d, struct parcel *p);
-/* The content is wanted now: ask, unless it is here or asked for. */
-void fetch_want(struct dispatch *d, struct parcel *p);
+void parcel_free(struct dispatch *d, struct parcel *p);
 /* Nobody is waiting for the content any more: let go of it. */
-void fetch_release(struct parcel *p);
-void fetch_sweep(struct dispatch *d, uint64_t now_ms);
+void parcel_release(struct parcel *p);
+/* The content is here: it is passed on at the end of the turn. */
+void parcel_here(void *arg, struct agent_content *c);
+/* Without its content nothing of the parcel can be delivered. */
+void parcel_failed(void *arg, struct agent_content *c,
+    const struct outcome *o);
 
 #endif

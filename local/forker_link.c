@@ -25,7 +25,7 @@ static void
 forker_lost(struct dispatch *d, const char *why)
 {
 	crew_forker_close(d);
-	dispatch_link_down(d, &d->forker, why);
+	agent_link_down(&d->forker, why);
 }
 
 static void
@@ -157,7 +157,7 @@ dispatch_forker(struct dispatch *d, int fd)
 	    event_add(d->forker_in, NULL) == -1) {
 		log_fatal(EX_OSERR, "local: no event");
 	}
-	dispatch_link_up(d, &d->forker);
+	agent_link_up(&d->agent, &d->forker);
 	/* What the old forker did not answer. */
 	crew_ask_again(d);
 }

@@ -8,39 +8,16 @@
 
 #define JOB_COST 1024 /* octets of a delivery beside its content */
 
-static size_t
-bucket_of(uint64_t qid, uint32_t index)
-{
-	uint64_t h = (qid ^ index * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-
-	return (size_t)(h >> 40) % JOB_BUCKETS;
-}
-
-struct job *
-jobs_find(struct dispatch *d, uint64_t qid, uint32_t index, uint32_t attempt)
-{
-	struct job *j;
-
-	LIST_FOREACH(j, &d->jobs[bucket_of(qid, index)], bucket) {
-		if (j->qid == qid && j->index == index &&
-		    j->attempt == attempt) {
-			return j;
-		}
-	}
-	return NULL;
-}
-
 struct job *
 jobs_add(struct dispatch *d, uint64_t qid, uint32_t index, uint32_t attempt)
 {
 	struct job *j = xcalloc(1, sizeof(*j));
 
-	j->qid = qid;
-	j->index = index;
-	j->attempt = attempt;
+	j->item.qid = qid;
+	j->item.index = index;
+	j->item.attempt = attempt;
 	j->state = JOB_QUEUED;
-	LIST_INSERT_HEAD(&d->jobs[bucket_of(qid, index)], j, bucket);
-	d->njobs++;
+	agent_add(&d->agent, &j->item);
 	return j;
 }
 
@@ -95,7 +72,7 @@ not_claimed(struct dispatch *d, struct job *j)
 {
 	(void)d;
 	if (--j->parcel->claimed == 0) {
-		fetch_release(j->parcel);
+		parcel_release(j->parcel);
 	}
 }
 
@@ -127,7 +104,7 @@ leave_worker(struct dispatch *d, struct job *j)
 		not_claimed(d, j);
 	}
 	if (w->njobs == 0) {
-		w->idle_since = dispatch_now_ms();
+		w->idle_since = agent_now_ms();
 		TAILQ_REMOVE(&d->crew, w, crew);
 		TAILQ_INSERT_TAIL(&d->crew, w, crew);
 	}
@@ -165,28 +142,26 @@ jobs_finish(struct dispatch *d, struct job *j, const struct outcome *o)
 		TAILQ_REMOVE(&u->queue, j, in_user);
 	}
 	j->state = JOB_DONE;
-	j->outcome = *o;
 	j->parcel = NULL;
 	j->user = NULL;
 	forget_texts(j);
 	if (p != NULL) {
 		TAILQ_REMOVE(&p->jobs, j, in_parcel);
 		if (TAILQ_EMPTY(&p->jobs)) {
-			fetch_parcel_free(d, p);
+			parcel_free(d, p);
 		}
 	}
 	if (u != NULL) {
 		crew_user_release(d, u);
 	}
-	dispatch_result(d, j);
+	agent_done(&d->agent, &j->item, o);
 	dispatch_arm(d);
 }
 
 void
 jobs_drop(struct dispatch *d, struct job *j)
 {
-	LIST_REMOVE(j, bucket);
-	d->njobs--;
+	agent_remove(&d->agent, &j->item);
 	forget_texts(j);
 	free(j);
 }
@@ -194,20 +169,19 @@ jobs_drop(struct dispatch *d, struct job *j)
 void
 jobs_free_all(struct dispatch *d)
 {
+	struct agent_item *it;
 	struct parcel *p;
 	struct job *j;
-	size_t i;
 
-	for (i = 0; i < JOB_BUCKETS; i++) {
-		while ((j = LIST_FIRST(&d->jobs[i])) != NULL) {
-			p = j->parcel;
-			if (p != NULL) {
-				TAILQ_REMOVE(&p->jobs, j, in_parcel);
-				if (TAILQ_EMPTY(&p->jobs)) {
-					fetch_parcel_free(d, p);
-				}
+	while ((it = agent_any(&d->agent)) != NULL) {
+		j = (struct job *)(void *)it;
+		p = j->parcel;
+		if (p != NULL) {
+			TAILQ_REMOVE(&p->jobs, j, in_parcel);
+			if (TAILQ_EMPTY(&p->jobs)) {
+				parcel_free(d, p);
 			}
-			jobs_drop(d, j);
 		}
+		jobs_drop(d, j);
 	}
 }
