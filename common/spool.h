@@ -9,9 +9,10 @@
  * on two other threads, so that neither waits behind a flush. (The journal
  * comes later, behind this same interface.)
  *
- * A message is the file queue/H/ID: H is the last base-32 digit's low half
- * (16 directories), ID the queue id. Format, version 2, all numbers
- * little-endian:
+ * A message is the file queue/H/ID: ID is the queue id, H the low half of its
+ * fifth base-32 digit from the right: 16 directories in turn, each for about a
+ * second of new mail, so that what is committed together lies together. Format,
+ * version 2, all numbers little-endian:
  *
  *   offset 0   header, SPOOL_HEADER octets: "VRDSQ\0\0\2", u64 queue id,
  *              u32 envelope octets, u64 content octets, u32 content flags,

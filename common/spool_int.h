@@ -131,10 +131,12 @@ struct spool_content_read {
 };
 void spool_read_content(struct spool *sp, struct spool_content_read *c);
 
+/* Ids are microseconds: those of about a second share a directory, so that a
+   batch flushes one or two, not all. */
 static inline unsigned
 spool_dir_of(uint64_t qid)
 {
-	return (unsigned)(qid & (SPOOL_DIRS - 1));
+	return (unsigned)(qid >> 20 & (SPOOL_DIRS - 1));
 }
 
 /* -- the loop's objects ------------------------------------------------------- */

@@ -375,7 +375,7 @@ kit_file(const struct kit *k, uint64_t qid, char out[512])
 
 	qid_format(qid, id);
 	(void)snprintf(dir, sizeof(dir), "%s/queue/%x", k->path,
-	    (unsigned)(qid & 15));
+	    (unsigned)(qid >> 20 & 15));
 	d = opendir(dir);
 	while (d != NULL && !found && (de = readdir(d)) != NULL) {
 		found = strncmp(de->d_name, id, QID_TEXT) == 0;

@@ -255,6 +255,27 @@ queue_ids_rise_after_the_files(void **state)
 	assert_true(qid > 4000000000000000u);
 }
 
+/* What a moment brings is flushed with one fsync of one directory. */
+static void
+mail_of_one_moment_lies_together(void **state)
+{
+	struct kit *k = *state;
+	struct spool_config cfg = { .clock_us = frozen };
+	char first[512], path[512];
+	uint64_t qid;
+	size_t i;
+
+	kit_close(k);
+	assert_true(kit_open(k, &cfg));
+	assert_int_equal(kit_accept(k, 10, 1, &qid), 0);
+	assert_true(kit_file(k, qid, first));
+	for (i = 0; i < 40; i++) {
+		assert_int_equal(kit_accept(k, 10, 1, &qid), 0);
+		assert_true(kit_file(k, qid, path));
+		assert_memory_equal(path, first, strlen(first) - QID_TEXT);
+	}
+}
+
 static void
 lists(void **state)
 {
@@ -457,6 +478,7 @@ main(void)
 		T(groups),
 		T(queue_ids_rise),
 		T(queue_ids_rise_after_the_files),
+		T(mail_of_one_moment_lies_together),
 		T(lists),
 		T(small_memory),
 		T(drafts_forgotten),

@@ -187,7 +187,7 @@ foreign_names(void **state)
 {
 	static const char *const names[] = { "core", "0123456789ABX",
 		"00000000000G0", "0123456789AB0.txt", "0123456789ab0",
-		".nfs0001", "README", "0123456789AB1" /* another's directory */ };
+		".nfs0001", "README", "0123456719AB0" /* another's directory */ };
 	struct kit *k = *state;
 	char path[512];
 	size_t i;
@@ -200,7 +200,7 @@ foreign_names(void **state)
 		assert_int_not_equal(fd, -1);
 		(void)close(fd);
 	}
-	(void)snprintf(path, sizeof(path), "%s/queue/0/.0123456789AB0",
+	(void)snprintf(path, sizeof(path), "%s/queue/0/.0123456709AB0",
 	    k->path);
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	(void)close(fd);
