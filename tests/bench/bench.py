@@ -3,11 +3,13 @@
 
 Every round runs each target once, freshly started with an empty queue, on the
 same file system; ratios are taken inside a round and their median is what
-counts.  Every measurement is a JSON line (-o FILE keeps them).  It refuses: a
-tmpfs, different file systems, a build with crash hooks or sanitizers, and calls
-a run with a lost or doubled message invalid.
+counts.  Every measurement is a JSON line (-o FILE keeps them).  It refuses a
+tmpfs, different file systems, and programs with crash hooks or sanitizers.  A
+run with a lost, doubled or shortened message, or with mail left in the queue, is
+shown with the reason, counts in no ratio, and makes the whole fail, as does a
+bar that was missed.
 
-  bench.py --prefix DIR --build DIR [-r ROUNDS] [-m MESSAGES] [WORKLOAD...]
+  bench.py --prefix DIR [-r ROUNDS] [-m MESSAGES] [WORKLOAD...]
 """
 import argparse
 import json
@@ -21,193 +23,69 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / 'e2e'))
+from targets import HERE, Postfix, Veredus, die
 
-POSTFIX_CF = """compatibility_level = 3.6
-myhostname = bench.test
-mydestination = bench.test, localhost
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-disable_dns_lookups = yes
-home_mailbox = Maildir/
-alias_maps = hash:/etc/aliases
-message_size_limit = 52428800
-mailbox_size_limit = 0
-"""
-# What an administrator would do for throughput on a small host.
-POSTFIX_TUNED = """default_process_limit = 40
-local_destination_concurrency_limit = 10
-smtpd_client_connection_count_limit = 0
-smtpd_client_connection_rate_limit = 0
-in_flow_delay = 0
-max_use = 10000
-max_idle = 600s
-smtpd_peername_lookup = no
-local_header_rewrite_clients =
-strict_mailbox_ownership = no
-"""
+SIZE = 2048          # octets of a message, smtp-source -l
+CPU_BAR = 1 / 3      # of Postfix's CPU per message
+IDLE_BAR_MIB = 40    # all of smtpd, with 2,000 idle sessions
+FLUSHES = ('fsync', 'fdatasync', 'syncfs', 'sync')  # sync_file_range() alone promises nothing
+# Only in programs that may not be measured: the hooks' variable (master
+# passes on "VEREDUS_IO_PLAN=" in any build), the sanitizers.
+NOT_MEASURED = (b'VEREDUS_IO_PLAN\0', b'__asan_init', b'__ubsan_handle', b'__tsan_init')
 
 
-def die(text):
-    sys.exit(f'bench: {text}')
-
+# ------------------------------------------------------------------- refusals
 
 def fs_type(path):
-    best = ('', '?')
-    for line in open('/proc/mounts'):
-        f = line.split()
-        if str(path).startswith(f[1]) and len(f[1]) >= len(best[0]):
-            best = (f[1], f[2])
-    return best[1]
+    return subprocess.run(['stat', '-f', '-c', '%T', str(path)], check=True, capture_output=True,
+                          text=True).stdout.strip()
 
 
-class Cpu:
-    """CPU seconds and memory of all processes of a target: a cgroup v2 of its
-    own (cpu.stat counts dead children too)."""
-
-    def __init__(self, name):
-        mount = next((line.split()[1] for line in open('/proc/mounts') if line.split()[2] == 'cgroup2'), None)
-        if mount is None:
-            die('no cgroup v2 mount: CPU of ended children could not be counted')
-        self.dir = Path(mount) / 'veredus-bench' / name
-        self.dir.mkdir(parents=True, exist_ok=True)
-
-    def enter(self):
-        (self.dir / 'cgroup.procs').write_text('0')
-
-    def pids(self):
-        return [int(x) for x in (self.dir / 'cgroup.procs').read_text().split()]
-
-    def seconds(self):
-        return int(re.search(r'usage_usec (\d+)', (self.dir / 'cpu.stat').read_text()).group(1)) / 1e6
-
-    def pss_kib(self, comm=None):
-        total = 0
-        for p in self.pids():
-            try:
-                if comm and open(f'/proc/{p}/comm').read().strip() != comm:
-                    continue
-                total += int(re.search(r'^Pss:\s+(\d+)', open(f'/proc/{p}/smaps_rollup').read(), re.M).group(1))
-            except (OSError, AttributeError):
-                pass
-        return total
-
-    def close(self):
-        (self.dir / 'cgroup.kill').write_text('1')
-        for _ in range(100):
-            try:
-                self.dir.rmdir()
-                return
-            except OSError:
-                time.sleep(0.05)
+def refuse_programs(prefix):
+    found = [p for d in ('libexec', 'sbin', 'bin') for p in (prefix / d).rglob('*') if p.is_file()]
+    if not any(p.name == 'cleanup' for p in found):
+        die(f'no Veredus is installed below {prefix}')
+    for p in found:
+        if any(word in p.read_bytes() for word in NOT_MEASURED):
+            die(f'{p} has crash hooks or sanitizers; configure a build without')
 
 
-def wait_220(port, timeout=30):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        try:
-            with socket.create_connection(('127.0.0.1', port), 5) as s:
-                s.settimeout(5)
-                if s.recv(100).startswith(b'220'):
-                    s.sendall(b'QUIT\r\n')
-                    s.recv(100)
-                    return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    die(f'no 220 on port {port}')
+def refuse_directories(dirs):
+    for d in dirs:
+        if fs_type(d) in ('tmpfs', 'ramfs'):
+            die(f'{d} is on a tmpfs: a flush costs nothing there')
+    if len({os.stat(d).st_dev for d in dirs}) > 1:
+        die('on different file systems: ' + ', '.join(map(str, dirs)))
 
 
-class Postfix:
-    def __init__(self, peers, tuned):
-        self.name = 'postfix-tuned' if tuned else 'postfix'
-        self.root, self.tuned = peers / 'postfix', tuned
-        self.maildir = self.root / 'home/bench/Maildir'
-        self.version = (peers / 'postfix.version').read_text().strip()
-        self.smtpd = 'smtpd'
-
-    def sh(self, cmd):
-        subprocess.run(cmd, shell=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def start(self):
-        import harness
-        self.port = harness.free_port()
-        r = self.root
-        (r / 'etc/postfix/main.cf').write_text(POSTFIX_CF + (POSTFIX_TUNED if self.tuned else ''))
-        m = (r / 'etc/postfix/master.cf.dist').read_text()
-        (r / 'etc/postfix/master.cf').write_text(
-            re.sub(r'^smtp(\s+inet)', rf'127.0.0.1:{self.port}\1', m, flags=re.M))
-        self.sh(f"chroot {r} postconf -F '*/*/chroot=n'; chroot {r} newaliases; rm -rf {self.maildir};"
-                f'rm -f {r}/var/spool/postfix/pid/master.pid; cd {r}/var/spool/postfix && '
-                'for d in incoming active deferred defer bounce corrupt maildrop hold; do rm -rf $d; mkdir $d; done;'
-                f'chroot {r} postfix set-permissions || true')
-        self.cpu = Cpu(self.name)
-        self.child = subprocess.Popen(
-            ['/bin/sh', '-c', f'exec unshare --mount --pid --fork --kill-child --mount-proc={r}/proc '
-             f'chroot {r} sh -c "postfix start; sleep 1d"'], preexec_fn=self.cpu.enter, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_220(self.port)
-
-    def rcpt(self):
-        return 'bench@bench.test'
-
-    def queued(self):
-        spool = self.root / 'var/spool/postfix'
-        return sum(len(files) for d in ('incoming', 'active', 'deferred', 'hold')
-                   for _, _, files in os.walk(spool / d))
-
-    def stop(self):
-        self.cpu.close()
-        self.child.wait()
+def file_system(path):
+    """Its type; says of an ext4 whether it has a journal, since without one
+    making a file is slow wherever many were removed in the last minutes."""
+    kind, dev = fs_type(path), os.stat(path).st_dev
+    if kind == 'ext2/ext3':
+        name = os.path.basename(os.path.realpath(f'/sys/dev/block/{os.major(dev)}:{os.minor(dev)}'))
+        kind = 'ext4, journal' if list(Path('/proc/fs/jbd2').glob(f'{name}-*')) else 'ext4, no journal'
+    return kind
 
 
-class Veredus:
-    name = 'veredus'
-    smtpd = 'smtpd'
-
-    def __init__(self, prefix, tmp):
-        os.environ['VEREDUS_PREFIX'] = str(prefix)
-        os.environ['VEREDUS_TMP'] = str(tmp)
-        self.version = subprocess.run(['git', '-C', str(HERE), 'rev-parse', '--short', 'HEAD'],
-                                      capture_output=True, text=True).stdout.strip()
-
-    def start(self):
-        import harness
-        self.i = harness.Instance(users=('bench',), smtpd_max_sessions=20000, message_size_limit='50M')
-        self.maildir = self.i.home['bench'] / 'Maildir'
-        self.cpu = Cpu(self.name)
-        popen = subprocess.Popen
-        cpu = self.cpu
-
-        def inside(*a, **kw):
-            return popen(*a, preexec_fn=cpu.enter, **kw)
-        harness.subprocess.Popen = inside
-        try:
-            self.i.start()
-        finally:
-            harness.subprocess.Popen = popen
-        self.port = self.i.port
-
-    def rcpt(self):
-        return f'bench@{self.i.settings["myhostname"]}'
-
-    def queued(self):
-        return len(self.i.queue())
-
-    def stop(self):
-        self.i.stop()
-        self.i.remove()
-        self.cpu.close()
+def flush_us(directory, n=100):
+    """What this disk takes for a new file of a message's size and its flush."""
+    took = []
+    for i in range(n):
+        path = directory / f'flush{i}'
+        t0 = time.monotonic()
+        with open(path, 'wb', buffering=0) as f:
+            f.write(b'x' * SIZE)
+            os.fdatasync(f.fileno())
+        took.append(time.monotonic() - t0)
+        path.unlink()
+    return round(statistics.median(took) * 1e6)
 
 
-def load_tool(load, name):
-    libs = [str(load / 'usr/lib/postfix')] + [str(p) for p in load.glob('usr/lib/*-linux-gnu')]
-    return [str(load / 'usr/sbin' / name)], dict(os.environ, LD_LIBRARY_PATH=':'.join(libs))
-
+# ------------------------------------------------------------------ workloads
 
 def count(maildir):
     try:
@@ -216,139 +94,243 @@ def count(maildir):
         return 0
 
 
-def w_local(t, a, sessions, keep):
-    """smtp-source -> queue -> one user's Maildir, 2 KiB messages."""
-    cmd, env = load_tool(a.load, 'smtp-source')
-    cmd += ['-s', str(sessions), '-m', str(a.messages), '-l', '2048', '-f', 'sender@client.test',
-            '-t', t.rcpt(), '-M', 'client.test'] + (['-d'] if keep else []) + [f'127.0.0.1:{t.port}']
-    cpu0, t0 = t.cpu.seconds(), time.monotonic()
-    subprocess.run(cmd, env=env, check=True, stdout=subprocess.DEVNULL, timeout=600)
+def wrong_mail(t, messages):
+    """What is wrong with what was delivered, in words, or ''."""
+    ids, short = Counter(), 0
+    for f in (t.maildir / 'new').iterdir() if t.maildir.is_dir() else ():
+        text = f.read_bytes()
+        m = re.search(rb'^Message-Id: (.*)$', text, re.M | re.I)
+        ids[m.group(1).strip() if m else f.name] += 1
+        short += len(text) < SIZE
+    said = []
+    if len(ids) != messages:
+        said.append(f'{messages - len(ids)} lost')
+    if ids.total() != len(ids):
+        said.append(f'{ids.total() - len(ids)} doubled')
+    if short:
+        said.append(f'{short} shortened')
+    if t.queued():
+        said.append(f'{t.queued()} left in the queue')
+    return ', '.join(said)
+
+
+def load(t, messages, sessions, kept):
+    """Sends all, and waits until all is home and the queue empty.  Returns the
+    seconds to the last 250, to the last delivery, and what was wrong."""
+    cmd = ['chroot', str(t.load_root), '/usr/sbin/smtp-source', '-s', str(sessions), '-m', str(messages),
+           '-l', str(SIZE), '-f', 'sender@client.test', '-t', t.rcpt, '-M', 'client.test',
+           *(['-d'] if kept else []), f'127.0.0.1:{t.port}']
+    t0 = time.monotonic()
+    try:
+        r = subprocess.run(cmd, capture_output=True, text=True, timeout=600)
+        trouble = '' if r.returncode == 0 else f'smtp-source: {r.stderr.strip()[-200:]}'
+    except subprocess.TimeoutExpired:
+        trouble = 'smtp-source did not end in 600 s'
     accepted = time.monotonic() - t0
-    last, moved = -1, time.monotonic()
-    while count(t.maildir) < a.messages and time.monotonic() - moved < 60:
-        n = count(t.maildir)
-        if n != last:
-            last, moved = n, time.monotonic()
+    last, moved = (-1, -1), time.monotonic()
+    while True:
+        now = time.monotonic()
+        state = (count(t.maildir), t.queued())
+        if state[0] >= messages and state[1] == 0 or now - moved > (2 if trouble else 30):
+            break
+        if state != last:
+            last, moved = state, now
         time.sleep(0.02)
-    total = time.monotonic() - t0
-    time.sleep(0.3)
-    n = count(t.maildir)
-    return dict(ok=n == a.messages and t.queued() == 0, delivered=n, accepted_s=round(accepted, 3),
-                delivered_s=round(total, 3), per_s=round(n / total),
-                cpu_ms_per_message=round((t.cpu.seconds() - cpu0) * 1000 / a.messages, 4),
-                pss_mib=round(t.cpu.pss_kib() / 1024, 1))
+    return accepted, now - t0, trouble or wrong_mail(t, messages)
 
 
-def w_idle(t, a, sessions, keep):
-    """Sessions held open after EHLO: memory of all of smtpd."""
-    before = t.cpu.pss_kib(t.smtpd)
+def w_local(t, a, sessions, kept):
+    """smtp-source -> queue -> one user's Maildir."""
+    cpu0 = t.cgroup.cpu_seconds()
+    accepted, total, wrong = load(t, a.messages, sessions, kept)
+    cpu = t.cgroup.cpu_seconds() - cpu0
+    return dict(wrong=wrong, accepted_s=round(accepted, 3), delivered_s=round(total, 3),
+                accepted_per_s=round(a.messages / accepted), per_s=round(a.messages / total),
+                cpu_ms_per_message=round(cpu * 1000 / a.messages, 4), pss_mib=round(t.cgroup.pss_kib() / 1024, 1))
+
+
+def traced(tracer, pids):
+    def tracer_of(pid):
+        try:
+            return re.search(r'^TracerPid:\s+(\d+)', open(f'/proc/{pid}/status').read(), re.M).group(1)
+        except OSError:
+            return '-'
+    end = time.monotonic() + 20
+    while '0' in map(tracer_of, pids):
+        if tracer.poll() is not None or time.monotonic() > end:
+            die('strace cannot attach')
+        time.sleep(0.02)
+
+
+def w_calls(t, a, sessions, kept):
+    """System calls of all processes of the target, by strace; no times.  Each
+    message must have been flushed at least twice: in the queue, in the mailbox."""
+    messages = min(a.messages, 1000)
+    pids = t.cgroup.pids()
+    with tempfile.NamedTemporaryFile('r') as out:
+        tracer = subprocess.Popen(['strace', '-f', '-c', '-U', 'calls,name', '-o', out.name,
+                                   *(x for p in pids for x in ('-p', str(p)))], stderr=subprocess.DEVNULL)
+        try:
+            traced(tracer, pids)
+            _, _, wrong = load(t, messages, sessions, kept)
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait()
+        calls = {m[2]: int(m[1]) for m in re.finditer(r'^\s*(\d+)\s+(\w+)$', out.read(), re.M) if m[2] != 'total'}
+    flushes = sum(calls.get(c, 0) for c in FLUSHES) / messages
+    if not wrong and flushes < 2:
+        wrong = f'only {flushes:.2f} flushes a message: a mailbox or a queue was not made durable'
+    return dict(wrong=wrong, messages=messages, calls_per_message=round(sum(calls.values()) / messages, 1),
+                flushes_per_message=round(flushes, 2),
+                calls={c: round(n / messages, 2) for c, n in sorted(calls.items(), key=lambda x: -x[1])[:20]})
+
+
+def w_idle(t, a, sessions, kept):
+    """Sessions held open after EHLO: memory of all of smtpd.  Postfix serves no
+    more than its process limit; what it holds is counted by the session."""
+    before = t.cgroup.pss_kib('smtpd')
     held = []
     try:
-        for _ in range(sessions):
+        while len(held) < sessions:
             s = socket.create_connection(('127.0.0.1', t.port), 20)
-            s.settimeout(20)
+            held.append(s)
+            s.settimeout(5)
             if not s.recv(200).startswith(b'220'):
                 break
             s.sendall(b'EHLO client.test\r\n')
             if not s.recv(1000).startswith(b'250'):
                 break
-            held.append(s)
-        pss = t.cpu.pss_kib(t.smtpd)
-        return dict(ok=len(held) == sessions, held=len(held), smtpd_pss_mib=round(pss / 1024, 1),
-                    kib_per_session=round((pss - before) / max(1, len(held)), 2))
-    finally:
-        for s in held:
-            s.close()
+        else:
+            held.append(None)
+    except OSError:
+        pass
+    served = len(held) - 1
+    pss = t.cgroup.pss_kib('smtpd')
+    for s in filter(None, held):
+        s.close()
+    wrong = '' if served == sessions or served and t.name != 'veredus' else f'only {served} sessions served'
+    return dict(wrong=wrong, held=served, smtpd_pss_mib=round(pss / 1024, 1),
+                kib_per_session=round((pss - before) / max(1, served), 2))
 
 
 WORKLOADS = {
     'local-20-new': (w_local, 20, False), 'local-20-kept': (w_local, 20, True),
     'local-100-new': (w_local, 100, False), 'local-100-kept': (w_local, 100, True),
     'local-1-kept': (w_local, 1, True), 'idle-2000': (w_idle, 2000, False),
+    'calls-20-new': (w_calls, 20, False), 'calls-20-kept': (w_calls, 20, True),
 }
 
 
-def refuse(a):
-    cfg = Path(a.build) / 'config.h'
-    if re.search(r'^#define VEREDUS_(HOOKS|SANITIZERS|DEBUG_WALLS)\b', cfg.read_text(), re.M):
-        die('this build has crash hooks or sanitizers; configure one without')
-    if os.geteuid() != 0:
-        die("needs root: Postfix's root is entered by chroot, and both systems run under their own users")
-    for d in (a.tmp, a.peers):
-        if fs_type(Path(d).resolve()) in ('tmpfs', 'ramfs'):
-            die(f'{d} is on a tmpfs: a flush costs nothing there')
-    if os.stat(a.tmp).st_dev != os.stat(a.peers).st_dev:
-        die(f'{a.tmp} and {a.peers} are on different file systems')
+# -------------------------------------------------------------------- summary
+
+COLUMNS = (('cpu_ms_per_message', 'cpu ms/msg'), ('per_s', 'msg/s'), ('calls_per_message', 'calls/msg'),
+           ('flushes_per_message', 'flush/msg'), ('smtpd_pss_mib', 'smtpd MiB'), ('kib_per_session', 'KiB/sess'))
+
+
+def median(rows, key):
+    v = [r[key] for r in rows.values() if key in r]
+    return statistics.median(v) if v else None
+
+
+def ratio(mine, other, key):
+    v = [mine[i][key] / r[key] for i, r in other.items() if i in mine and r.get(key) and mine[i].get(key)]
+    return statistics.median(v) if v else None
+
+
+def show(v, form='.3f'):
+    return '' if v is None else format(v, form)
 
 
 def summary(rows, out=sys.stdout):
-    print(f'\n{"workload":16} {"target":14} {"cpu ms/msg":>10} {"msg/s":>8} {"smtpd MiB":>9} {"cpu ratio":>10} {"rate ratio":>10}',
-          file=out)
+    """Prints the medians; returns the bars that were missed, in words."""
+    print('\n| workload | target | rounds | ' + ' | '.join(c[1] for c in COLUMNS) + ' | cpu ratio | rate ratio |', file=out)
+    print('|---' * (5 + len(COLUMNS)) + '|', file=out)
+    missed = [f'{r["workload"]} {r["target"]} round {r["round"]}: {r["wrong"]}' for r in rows if r['wrong']]
     for w in WORKLOADS:
         by = {}
         for r in rows:
-            if r['workload'] == w:
+            if r['workload'] == w and not r['wrong']:
                 by.setdefault(r['target'], {})[r['round']] = r
         mine = by.get('veredus', {})
         for name, rounds in by.items():
-            def med(key):
-                v = [r[key] for r in rounds.values() if key in r]
-                return f'{statistics.median(v):.3f}' if v else '-'
+            cpu = rate = None
+            if name != 'veredus':
+                cpu, rate = ratio(mine, rounds, 'cpu_ms_per_message'), ratio(mine, rounds, 'per_s')
+                if cpu is not None and cpu > CPU_BAR:
+                    missed.append(f'{w}: {cpu:.2f} of the CPU of {name}, not at most a third')
+            print(f'| {w} | {name} | {len(rounds)} | ' + ' | '.join(show(median(rounds, c[0])) for c in COLUMNS)
+                  + f' | {show(cpu)} | {show(rate, ".2f")} |', file=out)
+        if (median(mine, 'smtpd_pss_mib') or 0) > IDLE_BAR_MIB:
+            missed.append(f'{w}: more than {IDLE_BAR_MIB} MiB')
+    print('\nratios: Veredus / that target, inside a round, median', file=out)
+    for disk in sorted({(r.get('disk', '?'), r.get('flush_us', 0)) for r in rows}):
+        print('disk: %s; a new file and its flush take %d us' % disk, file=out)
+    for text in missed:
+        print(f'MISSED: {text}', file=out)
+    return missed
 
-            def ratio(key):
-                v = [mine[i][key] / r[key] for i, r in rounds.items() if i in mine and r.get(key)]
-                return f'{statistics.median(v):.3f}' if v and name != 'veredus' else ''
-            print(f'{w:16} {name:14} {med("cpu_ms_per_message"):>10} {med("per_s"):>8} {med("smtpd_pss_mib"):>9} '
-                  f'{ratio("cpu_ms_per_message"):>10} {ratio("per_s"):>10}', file=out)
-    print('ratios: Veredus / that target, inside a round, median', file=out)
+
+# ----------------------------------------------------------------------- main
+
+def measure(a, targets, rows):
+    out = open(a.output, 'a') if a.output else None
+    for name in a.workload or WORKLOADS:
+        fn, sessions, kept = WORKLOADS[name]
+        for rnd in range(a.rounds):
+            for t in targets:
+                t.load_root = a.peers / 'postfix'
+                r = dict(workload=name, target=t.name, version=t.version, round=rnd, messages=a.messages,
+                         size=SIZE, sessions=sessions, kept=kept, disk=a.disk, flush_us=a.flush_us)
+                t.start()
+                try:
+                    r.update(fn(t, a, sessions, kept))
+                finally:
+                    t.stop()
+                r['load1'] = os.getloadavg()[0]
+                rows.append(r)
+                for f in filter(None, (sys.stdout, out)):
+                    print(json.dumps(r), file=f, flush=True)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--prefix', required=True)
-    p.add_argument('--build', required=True)
-    p.add_argument('--load', type=Path, help="where Postfix's smtp-source was unpacked (default BUILD/load-tools)")
-    p.add_argument('--peers', type=Path, default=Path(os.environ.get('MTA_PEERS', '/var/cache/mta-peers')))
-    p.add_argument('--tmp', type=Path)
+    p.add_argument('--prefix', type=Path, help='where Veredus is installed')
+    p.add_argument('--peers', type=Path, default=Path(os.environ.get('MTA_PEERS', '/var/cache/mta-peers')),
+                   help="where Postfix's root is, or is made (default $MTA_PEERS or /var/cache/mta-peers)")
+    p.add_argument('--tmp', type=Path, help="below which Veredus' spool and mailbox are made (default: the peers)")
     p.add_argument('-r', '--rounds', type=int, default=3)
     p.add_argument('-m', '--messages', type=int, default=5000)
-    p.add_argument('-o', '--output')
+    p.add_argument('-o', '--output', help='JSON lines are added to this file')
     p.add_argument('--only', help='comma separated targets')
-    p.add_argument('workload', nargs='*')
+    p.add_argument('--summary', metavar='FILE', help='no runs: the summary of JSON lines')
+    p.add_argument('workload', nargs='*', help=' '.join(WORKLOADS))
     a = p.parse_args()
-    bad = [w for w in a.workload if w not in WORKLOADS]
-    if bad:
-        die(f'no such workload: {bad[0]}; there are {", ".join(WORKLOADS)}')
-    a.load = a.load or Path(a.build) / 'load-tools'
+    if a.summary:
+        return 1 if summary([json.loads(line) for line in open(a.summary)]) else 0
+    if a.prefix is None:
+        p.error('--prefix is missing')
+    a.prefix, a.peers = a.prefix.resolve(), a.peers.resolve()
+    for w in a.workload:
+        if w not in WORKLOADS:
+            die(f'no such workload: {w}; there are {", ".join(WORKLOADS)}')
+    if os.geteuid() != 0:
+        die("needs root: Postfix's root is entered by chroot, and both systems run under their own users")
+    refuse_programs(a.prefix)
     a.peers.mkdir(parents=True, exist_ok=True)
-    a.tmp = a.tmp or Path(tempfile.mkdtemp(prefix='bench', dir=a.peers))
-    os.chmod(a.tmp, 0o755)
-    refuse(a)
-    subprocess.run([str(HERE / 'prepare.sh'), str(a.peers)], check=True)
-    targets = [Postfix(a.peers, False), Postfix(a.peers, True), Veredus(a.prefix, a.tmp)]
-    if a.only:
-        targets = [t for t in targets if t.name in a.only.split(',')]
-    rows, out = [], open(a.output, 'a') if a.output else None
+    tmp = Path(tempfile.mkdtemp(prefix='bench', dir=a.tmp or a.peers))
+    tmp.chmod(0o755)
+    rows = []
     signal.signal(signal.SIGTERM, lambda *x: sys.exit(143))
     try:
-        for name in a.workload or WORKLOADS:
-            fn, sessions, keep = WORKLOADS[name]
-            for rnd in range(a.rounds):
-                for t in targets:
-                    t.start()
-                    try:
-                        r = dict(workload=name, target=t.name, version=t.version, round=rnd,
-                                 messages=a.messages, sessions=sessions, kept=keep, **fn(t, a, sessions, keep))
-                    finally:
-                        t.stop()
-                    r['load1'] = os.getloadavg()[0]
-                    rows.append(r)
-                    for f in filter(None, (sys.stdout, out)):
-                        print(json.dumps(r), file=f, flush=True)
+        refuse_directories([tmp, a.peers])
+        subprocess.run([str(HERE / 'prepare.sh'), str(a.peers)], check=True)
+        targets = [Postfix(a.peers, False), Postfix(a.peers, True), Veredus(a.prefix, tmp)]
+        refuse_directories([d for t in targets for d in t.directories()])
+        a.disk, a.flush_us = file_system(tmp), flush_us(tmp)
+        measure(a, [t for t in targets if not a.only or t.name in a.only.split(',')], rows)
     finally:
-        shutil.rmtree(a.tmp, ignore_errors=True)
-    summary(rows)
-    return 0 if all(r['ok'] for r in rows) else 1
+        shutil.rmtree(tmp, ignore_errors=True)
+    return 1 if summary(rows) else 0
 
 
 if __name__ == '__main__':

@@ -143,11 +143,11 @@ class Instance:
 
     # -- life ----------------------------------------------------------------
 
-    def start(self):
+    def start(self, **popen):
         self.out = open(self.dir / 'out', 'ab')
         self.proc = subprocess.Popen([tool('veredus'), '-c', str(self.conf), 'start', '-f'],
                                      stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out,
-                                     start_new_session=True)
+                                     start_new_session=True, **popen)
         wait_until(self.is_up, 'the instance answers with 220: ' + self.tail())
         return self
 
