@@ -18,7 +18,6 @@
 #include "smtpd/server.h"
 
 #define STOP_MARGIN_MS 1000 /* be gone before master loses its patience */
-#define OTHER_FDS      64   /* that are not sessions */
 
 static void
 take_channel(struct child *c, enum ipc_role peer, unsigned index, int fd)
@@ -48,7 +47,8 @@ stopped(void *arg)
 static void
 raise_limit(const struct child *c)
 {
-	rlim_t want = (rlim_t)c->settings.smtpd_max_sessions + OTHER_FDS;
+	rlim_t want = (rlim_t)c->settings.smtpd_max_sessions +
+	    SERVER_OTHER_FDS;
 	struct rlimit rl;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) == -1 || rl.rlim_cur >= want) {

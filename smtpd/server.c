@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -123,6 +124,7 @@ is_full(const struct smtpd *srv, bool submit)
 {
 	uint64_t max = srv->set->smtpd_max_sessions;
 
+	max = max < srv->places ? max : srv->places;
 	return srv->nsessions >= max ||
 	    (submit && srv->nsubmit >= (max + 1) / 2);
 }
@@ -236,6 +238,19 @@ on_stop_timer(evutil_socket_t fd, short what, void *arg)
 	server_check_stopped(srv);
 }
 
+/* Beyond these accept() fails, and a client would wait without a word. */
+static uint64_t
+count_places(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == -1) {
+		return UINT64_MAX;
+	}
+	return rl.rlim_cur > 2 * SERVER_OTHER_FDS ?
+	    rl.rlim_cur - SERVER_OTHER_FDS : rl.rlim_cur / 2;
+}
+
 struct smtpd *
 server_new(struct event_base *base, const struct settings *set)
 {
@@ -245,6 +260,7 @@ server_new(struct event_base *base, const struct settings *set)
 	srv->set = set;
 	srv->now_ms = monotonic_ms;
 	srv->accepting.code = 250;
+	srv->places = count_places();
 	slots_init(&srv->tids);
 	(void)evtimer_assign(&srv->accept_timer, base, on_accept_timer, srv);
 	(void)evtimer_assign(&srv->reap, base, on_reap, srv);

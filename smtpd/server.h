@@ -18,6 +18,7 @@
 
 #define SERVER_READ_SIZE     (64 * 1024)
 #define SERVER_LISTENERS_MAX 80
+#define SERVER_OTHER_FDS     64 /* descriptors that are not sessions */
 
 struct session;
 
@@ -57,6 +58,7 @@ struct smtpd {
 	struct session *sessions; /* all that are open */
 	struct session *dead;     /* closed; freed at the end of the turn */
 	unsigned nsessions, nsubmit;
+	uint64_t places; /* sessions that there are descriptors for */
 	struct event reap;
 
 	bool stopping;

@@ -15,6 +15,7 @@ dialogues/*.smtp, line by line:
 """
 import os
 import re
+import resource
 import signal
 import socket
 import time
@@ -150,6 +151,25 @@ def test_too_many_sessions_are_turned_away(make):
         assert b.cmd('QUIT').code == 221
     with mta.client() as d:
         d.hello()
+
+
+def test_fewer_descriptors_than_sessions(make):
+    """A small hard limit: clients are turned away, not left without a word, and
+    sendmail, which would wait for one, keeps its mail."""
+    mta = make()
+    mta.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)))
+    clients, turned_away = [], 0
+    for _ in range(210):
+        c = Client(mta.port)
+        clients.append(c)
+        turned_away += c.greeting.code == 421
+    assert 10 <= turned_away <= 100
+    r = mta.tool('sendmail', 'ann', input=b'Subject: x\n\nx\n', timeout=10)
+    assert r.returncode == 0, r.stderr
+    for c in clients:
+        c.sock.close()
+    mta.mail('ann')
+    assert 'only 200 descriptors' in mta.log()
 
 
 def test_stop_tells_the_idle_and_waits_for_the_busy(make):
