@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cleanup/check.h"
+#include "common/account.h"
 #include "common/instance.h"
 #include "common/listen.h"
 #include "common/sandbox.h"
@@ -299,6 +300,49 @@ check_maps(struct check *c, struct settings *s)
 	strbuf_clear(&why);
 }
 
+/* The lines that name nobody: their users are unknown, mail for them refused. */
+static void
+check_user_lines(struct check *c, const char *path, struct slice text)
+{
+	struct account_line l;
+	struct slice line;
+	unsigned number = 0;
+	size_t n;
+
+	while (text.n > 0) {
+		n = slice_find(text, '\n');
+		line = slice_make(text.p, n);
+		n += n < text.n ? 1 : 0;
+		text = slice_make(text.p + n, text.n - n);
+		number++;
+		if (slice_trim(line).n > 0 && line.p[0] != '#' &&
+		    !account_parse_line(line, &l)) {
+			tell(c, WARNING, "%s:%u: not a line of passwd(5) with "
+			    "numbers and an absolute home", path, number);
+		}
+	}
+}
+
+static void
+check_users(struct check *c)
+{
+	const char *path = c->t->settings.local_users;
+	struct strbuf text;
+
+	if (strncmp(path, "file:", 5) != 0) {
+		return;
+	}
+	path += 5;
+	strbuf_init(&text, 0);
+	if (account_read_file(AT_FDCWD, path, &text) == -1) {
+		tell(c, ERROR, "local_users: %s: %s: every local recipient is "
+		    "answered 451", path, strerror(errno));
+	} else {
+		check_user_lines(c, path, strbuf_slice(&text));
+	}
+	strbuf_clear(&text);
+}
+
 static void
 check_log(struct check *c)
 {
@@ -339,6 +383,7 @@ verb_check(struct tool *t, int argc, char **argv)
 	check_listeners(&c);
 	check_networks(&c);
 	check_maps(&c, &t->settings);
+	check_users(&c);
 	check_log(&c);
 	(void)printf("%u errors, %u warnings%s\n", c.errors, c.warnings,
 	    c.running ? " (Veredus is running)" : "");

@@ -397,6 +397,21 @@ def test_check_good_and_bad(make):
     assert r.stdout.splitlines()[-1].startswith('2 errors')
 
 
+def test_check_looks_at_the_account_database(make):
+    i = make()
+    text = i.passwd.read_text()
+    i.passwd.write_text(text + 'typo:x:12\nann2:x:61002:61002::nowhere:/bin/sh\n')
+    n = len(text.splitlines())
+    r = i.veredus('check')
+    assert r.returncode == 0, r.stdout
+    assert f'warning: {i.passwd}:{n + 1}: ' in r.stdout and f'warning: {i.passwd}:{n + 2}: ' in r.stdout, r.stdout
+    i.passwd.unlink()
+    r = i.veredus('check')
+    assert r.returncode == EX_CONFIG
+    assert f'error: local_users: {i.passwd}: No such file or directory' in r.stdout, r.stdout
+
+
+
 @pytest.mark.skipif(not ROOT, reason='needs root')
 def test_check_tells_what_root_must_not_overlook(make):
     i = make(queue_user='_vsmtpd', log_user='nosuchaccount')
