@@ -92,6 +92,30 @@ utf8_length(struct slice s)
 	return n;
 }
 
+/* The character of 2 or 3 octets at the start of `s'. */
+static unsigned
+code_point(struct slice s, size_t n)
+{
+	const unsigned char *p = (const unsigned char *)s.p;
+
+	return n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu) :
+	    (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+}
+
+/*
+ * Characters beyond ASCII that do what control octets do: C1, which terminals
+ * obey; line and paragraph separators, at which readers of lines cut; marks that
+ * turn the direction of what follows.
+ */
+static bool
+is_control(struct slice s, size_t n)
+{
+	unsigned c = n == 2 || n == 3 ? code_point(s, n) : 0;
+
+	return (c >= 0x80 && c <= 0x9f) || (c >= 0x2028 && c <= 0x202e) ||
+	    (c >= 0x2066 && c <= 0x2069);
+}
+
 static void
 json_add_ascii(struct strbuf *out, char c)
 {
@@ -121,6 +145,8 @@ json_add_string(struct strbuf *out, struct slice s)
 		} else if (n == 0) {
 			(void)strbuf_add_str(out, "\\ufffd");
 			n = 1;
+		} else if (is_control(s, n)) {
+			(void)strbuf_printf(out, "\\u%04x", code_point(s, n));
 		} else {
 			(void)strbuf_add(out, s.p, n);
 		}
@@ -167,14 +193,6 @@ row_add_json(struct strbuf *out, struct slice row)
 	return r == 0;
 }
 
-/* U+0080 to U+009F: control characters that terminals obey. */
-static bool
-is_c1(struct slice s, size_t n)
-{
-	return n == 2 && (unsigned char)s.p[0] == 0xc2 &&
-	    (unsigned char)s.p[1] < 0xa0;
-}
-
 void
 text_add_printable(struct strbuf *out, struct slice s)
 {
@@ -182,7 +200,7 @@ text_add_printable(struct strbuf *out, struct slice s)
 
 	while (s.n > 0) {
 		n = utf8_length(s);
-		if (n == 0 || is_c1(s, n) || (n == 1 && ascii_iscntrl(s.p[0]))) {
+		if (n == 0 || is_control(s, n) || (n == 1 && ascii_iscntrl(s.p[0]))) {
 			n = n == 0 ? 1 : n;
 			for (i = 0; i < n; i++) {
 				(void)strbuf_printf(out, "\\x%02x",

@@ -144,23 +144,17 @@ say(const struct tool *t, const char *fmt, va_list ap)
 static void
 say(const struct tool *t, const char *fmt, va_list ap)
 {
-	struct strbuf text;
-	size_t i;
+	struct strbuf text, shown;
 
 	strbuf_init(&text, 0);
+	strbuf_init(&shown, 0);
 	(void)strbuf_vprintf(&text, fmt, ap);
+	text_add_printable(&shown, strbuf_slice(&text));
 	(void)fflush(stdout);
-	(void)fprintf(stderr, "%s: ", t->name);
-	for (i = 0; i < text.n; i++) {
-		if (text.p[i] >= ' ' && text.p[i] <= '~') {
-			(void)fputc(text.p[i], stderr);
-		} else {
-			(void)fprintf(stderr, "\\x%02x",
-			    (unsigned)(unsigned char)text.p[i]);
-		}
-	}
-	(void)fputc('\n', stderr);
+	(void)fprintf(stderr, "%s: %s\n", t->name,
+	    shown.n > 0 ? shown.p : "");
 	strbuf_clear(&text);
+	strbuf_clear(&shown);
 }
 
 void

@@ -1,4 +1,5 @@
 """The queue: what mailq shows, and what the administrator can do to it."""
+import json
 import os
 import stat
 
@@ -241,3 +242,23 @@ def test_log_lines(slow):
     for who in (ANN, BEN):
         slow.wait_log(qid + rf': to=<{who}>, relay=local, delay=\d+\.\d\d, dsn=2\.\d\.\d, status=sent \(')
     slow.wait_log(qid + ': removed')
+
+
+def test_no_octet_of_a_path_reaches_terminal_log_or_json_reader(make):
+    """The reason of a deferral names a home, which may be called anything."""
+    m = make()
+    name = b'w\xff\x1b[31m"\\\xe2\x80\xa8\xc2\x9b\xe2\x80\xae\xc3'
+    with open(m.passwd, 'ab') as f:
+        f.write(b'odd:x:%d:%d::%s:/bin/sh\n' % (61077 if ROOT else os.getuid(), 61077 if ROOT else os.getgid(),
+                                               os.fsencode(m.dir) + b'/' + name))
+    m.start()
+    m.send('odd@mx.veredus.test')
+    wait_until(lambda: '"4.2.0 ' in m.tool('mailq', '-j').stdout, 'deferred')
+    out = m.tool('mailq', '-j').stdout
+    [line] = out.splitlines()           # cuts at U+0085 and U+2028, too
+    assert '/w\ufffd?[31m"\\\u2028\u009b\u202e\ufffd: ' in json.loads(line)['reply'], line
+    shown = [m.tool(*x, input=b'').stdout for x in (('mailq',), ('veredus', 'queue'))]
+    for text in (*shown, m.log_path.read_bytes()):
+        assert b'No such file' in text
+        assert all(32 <= c < 127 or c == 10 for c in text), text
+    m.stop()

@@ -358,6 +358,10 @@ test_json_strings(void **state)
 		{ "\xf4\x90\x80\x80", 4,
 		    "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" },
 		{ "\xe2\x82x", 3, "\"\\ufffd\\ufffdx\"" },
+		/* C1, line separator, direction */
+		{ "\xc2\x9b" "1m\xc2\x85", 6, "\"\\u009b1m\\u0085\"" },
+		{ "\xe2\x80\xa8\xe2\x80\xa9", 6, "\"\\u2028\\u2029\"" },
+		{ "\xe2\x80\xae\xe2\x81\xa6", 6, "\"\\u202e\\u2066\"" },
 	};
 	struct strbuf out;
 	size_t i;
