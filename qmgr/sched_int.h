@@ -3,7 +3,8 @@
  * functions by which one part calls the other. Nobody else includes it.
  *
  *   sched.c        making, time, entries, sched_next, counts
- *   sched_load.c   pages of recipients coming in, claims
+ *   sched_load.c   pages of recipients coming in
+ *   sched_claim.c  claims: what an agent has of an earlier life of ours
  *   sched_fate.c   results, recording them, the end of a message's activity
  *   sched_dest.c   destinations
  *   sched_job.c    jobs: recipients of a message that go together
@@ -212,14 +213,19 @@ void sched_work_free(struct sched *s, struct work *w);
 void sched_ack(struct sched *s, enum sched_agent a, uint64_t qid,
     uint32_t index, uint32_t attempt);
 
-/* sched_load.c */
+/* sched_claim.c */
 void sched_claim_result(struct sched *s, enum sched_agent a,
     const struct sched_result *r);
 bool sched_has_claim(const struct sched *s, uint64_t qid);
+/* Out of the table, or NULL; the caller frees. */
+struct claim *sched_claim_take(struct sched *s, uint64_t qid, uint32_t index);
+void sched_claim_free(struct claim *c);
 /* Nothing more is to be known of the message: acknowledge, forget. */
 void sched_claims_end(struct sched *s, uint64_t qid);
 void sched_claims_drop_running(struct sched *s, enum sched_agent a);
 void sched_claims_free(struct sched *s);
+
+/* sched_load.c */
 struct rcpt *sched_rcpt_find(const struct work *w, uint32_t index);
 /* Takes it out of its job and its message. */
 void sched_rcpt_free(struct sched *s, struct rcpt *rc);
