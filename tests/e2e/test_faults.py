@@ -22,7 +22,7 @@ def test_no_space_known_in_advance_is_452_to_mail(make):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """An ext4 of 24 MiB on a loop device."""
+    """An ext4 of 24 MiB on a loop device; where there is none, a tmpfs."""
     img, mnt = tmp_path / 'img', tmp_path / 'mnt'
     mnt.mkdir()
     with open(img, 'wb') as f:
@@ -30,7 +30,7 @@ def small_disk(tmp_path):
     subprocess.run(['mkfs.ext4', '-q', '-m', '0', str(img)], check=True)
     r = subprocess.run(['mount', '-o', 'loop', str(img), str(mnt)], capture_output=True)
     if r.returncode:
-        pytest.skip(f'no loop mount: {r.stderr}')
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m', 'small', str(mnt)], check=True)
     os.chmod(mnt, 0o755)
     for p in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         os.chmod(p, 0o755)

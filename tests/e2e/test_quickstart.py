@@ -10,6 +10,12 @@ import pytest
 from harness import PREFIX, SRC, alive, children, free_port, wait_until
 
 
+def as_below_a_terminal():
+    """A shell cannot trap what was ignored when it started, as nohup does."""
+    for sig in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(sig, signal.SIG_DFL)
+
+
 class Quickstart:
     """A run in a directory of its own, with the installed programs, in a
     process group of its own as below a terminal."""
@@ -25,7 +31,7 @@ class Quickstart:
         env.pop('VEREDUS_CONF', None)
         self.proc = subprocess.Popen([SRC / 'quickstart', 'run'], stdin=subprocess.DEVNULL,
                                      stdout=open(self.out, 'wb'), stderr=subprocess.STDOUT,
-                                     env=env, start_new_session=True)
+                                     env=env, start_new_session=True, preexec_fn=as_below_a_terminal)
 
     def text(self):
         return self.out.read_text(errors='replace')
