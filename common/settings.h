@@ -93,8 +93,12 @@ enum set_type {
 	    "forward mail of relocated users (251) instead of refusing it (551)") \
 	S(TEXT, local_users, "nss", 1, 1024, P_USERS | P_FORKER | P_CLEANUP | P_LOCAL, \
 	    "the account database: nss, or file:PATH in passwd's format")      \
-	S(TEXT, home_mailbox, "Maildir/", 1, 255, P_FORKER | P_CLEANUP,        \
-	    "the mailbox below the user's home; a trailing slash means Maildir") \
+	S(TEXT, home_mailbox, "", 0, 255, P_FORKER,                            \
+	    "the mailbox below the user's home, with a trailing slash a Maildir, without one an mbox; empty: an mbox in mail_spool_directory") \
+	S(TEXT, mail_spool_directory, "/var/mail", 1, 4000, P_FORKER,          \
+	    "where the mbox files of users are, each by the user's name")      \
+	S(SIZE, mailbox_size_limit, "500M", 0, UINT64_MAX, P_FORKER,           \
+	    "octets of an mbox file, not less than message_size_limit; 0: no limit") \
 	S(TEXT, recipient_delimiter, "", 0, 1, P_CLEANUP, "separates user and extension: + or -") \
 	S(SIZE, message_size_limit, "50M", 1024, UINT32_MAX, P_CLEANUP | P_SMTPD | P_FORKER, \
 	    "octets of a message, header included")                            \
@@ -147,7 +151,7 @@ enum set_type {
 	S(TEXT, dns_hosts_file, "/etc/hosts", 1, 4000, P_DNS, "addresses of [host] next hops before DNS is asked; watched") \
 	S(NUMBER, local_process_limit, "50", 1, 1000, P_LOCAL | P_FORKER, "workers, one a user, at a time") \
 	S(SECONDS, local_worker_idle, "10s", 1, 3600, P_LOCAL, "an idle worker ends after this long") \
-	S(SECONDS, local_delivery_timeout, "5m", 1, 86400, P_LOCAL, "a worker that takes longer is given up and its mail deferred") \
+	S(SECONDS, local_delivery_timeout, "5m", 1, 86400, P_LOCAL | P_FORKER, "a worker that takes longer is given up and its mail deferred") \
 	S(TEXT, default_privs, "nobody", 1, 255, P_FORKER | P_CLEANUP, "who runs what root's maps name; never root") \
 	S(NUMBER, smtpd_processes, "1", 1, 64, P_NONE, "smtpd workers")        \
 	S(NUMBER, smtpd_max_sessions, "5000", 1, 100000, P_SMTPD, "sessions of one worker; more are answered 421") \

@@ -341,7 +341,7 @@ check_mailbox(struct slice v)
 {
 	struct slice rest = v, member;
 
-	if (v.p[0] != '/') {
+	if (v.n == 0 || v.p[0] != '/') {
 		while (slice_word(&rest, "/", &member)) {
 			if (slice_eq(member, SL("..")) ||
 			    slice_eq(member, SL("."))) {
@@ -351,7 +351,8 @@ check_mailbox(struct slice v)
 		}
 		return NULL;
 	}
-	return "is not below the user's home: write Maildir/ or mbox";
+	return "is not below the user's home: write Maildir/ or mbox, "
+	    "or leave it empty and set mail_spool_directory";
 }
 
 static const char *
@@ -435,6 +436,7 @@ static const struct {
 	{ "relocated_maps", check_map },
 	{ "local_users", check_local_users },
 	{ "home_mailbox", check_mailbox },
+	{ "mail_spool_directory", check_path },
 	{ "recipient_delimiter", check_delimiter },
 	{ "queue_directory", check_path },
 	{ "runtime_directory", check_path },

@@ -355,22 +355,41 @@ resolve(struct settings_load *l, const struct set_row *row)
 	return ok;
 }
 
+/* Both are good on their own: *line is that of the later. */
+static bool
+are_good(const struct settings_load *l, struct slice a, struct slice b,
+    int *line)
+{
+	size_t i = settings_index(settings_find(a));
+	size_t k = settings_index(settings_find(b));
+	const int *lines = l->src->line;
+
+	*line = lines[i] > lines[k] ? lines[i] : lines[k];
+	return l->state[i] == ROW_GOOD && l->state[k] == ROW_GOOD;
+}
+
 /* What must hold between settings, once each is good. */
 static void
 check_together(struct settings_load *l)
 {
-	const struct set_row *min = settings_find(SL("minimal_backoff_time"));
-	const struct set_row *max = settings_find(SL("maximal_backoff_time"));
-	size_t least = settings_index(min), most = settings_index(max);
+	const struct settings *s = l->s;
+	int line;
 
-	if (l->state[least] == ROW_GOOD && l->state[most] == ROW_GOOD &&
-	    l->s->minimal_backoff_time > l->s->maximal_backoff_time) {
-		settings_say(l, l->src->line[least] > l->src->line[most] ?
-		    l->src->line[least] : l->src->line[most],
-		    "minimal_backoff_time (%llus) is longer than "
-		    "maximal_backoff_time (%llus)",
-		    (unsigned long long)l->s->minimal_backoff_time,
-		    (unsigned long long)l->s->maximal_backoff_time);
+	if (are_good(l, SL("minimal_backoff_time"), SL("maximal_backoff_time"),
+	    &line) && s->minimal_backoff_time > s->maximal_backoff_time) {
+		settings_say(l, line, "minimal_backoff_time (%llus) is longer "
+		    "than maximal_backoff_time (%llus)",
+		    (unsigned long long)s->minimal_backoff_time,
+		    (unsigned long long)s->maximal_backoff_time);
+	}
+	if (are_good(l, SL("message_size_limit"), SL("mailbox_size_limit"),
+	    &line) && s->mailbox_size_limit != 0 &&
+	    s->mailbox_size_limit < s->message_size_limit) {
+		settings_say(l, line, "mailbox_size_limit (%llu) is less than "
+		    "message_size_limit (%llu): a message could be accepted "
+		    "that fits into no mailbox (0 is no limit)",
+		    (unsigned long long)s->mailbox_size_limit,
+		    (unsigned long long)s->message_size_limit);
 	}
 }
 

@@ -13,8 +13,6 @@
 #include "local/maildir_open.h"
 #include "local/mailtext.h"
 
-#define PIECE (64 * 1024) /* octets of content read and written at a time */
-
 void
 maildir_init(struct maildir *m, int home, const char *mailbox,
     struct slice host)
@@ -36,117 +34,6 @@ maildir_clear(struct maildir *m)
 	strbuf_clear(&m->piece);
 }
 
-bool
-maildir_mailbox_ok(const char *mailbox, struct outcome *o)
-{
-	struct slice all = slice_of(mailbox), rest = all, word;
-
-	if (all.n == 0 || all.p[all.n - 1] != '/') {
-		outcome_set(o, FATE_DEFERRED, "4.3.5", "home_mailbox = %s: "
-		    "only Maildir is there yet, which is written with a slash "
-		    "at the end", mailbox);
-		return false;
-	}
-	if (all.p[0] == '/') {
-		outcome_set(o, FATE_DEFERRED, "4.3.5",
-		    "home_mailbox = %s: is not below the home", mailbox);
-		return false;
-	}
-	while (slice_word(&rest, "/", &word)) {
-		if (slice_eq(word, SL("..")) || slice_eq(word, SL("."))) {
-			outcome_set(o, FATE_DEFERRED, "4.3.5",
-			    "home_mailbox = %s: has %.*s in it", mailbox,
-			    SLF(word));
-			return false;
-		}
-	}
-	return true;
-}
-
-void
-maildir_pending_clear(struct maildir_pending *p)
-{
-	if (p->fd != -1) {
-		(void)close(p->fd);
-		p->fd = -1;
-	}
-	strbuf_clear(&p->name);
-	strbuf_clear(&p->tmp);
-}
-
-/* -- the content ------------------------------------------------------------- */
-
-/* What is still to be read of a message's content. */
-struct source {
-	const struct maildir_message *msg;
-	uint64_t at;
-};
-
-/*
- * The next piece; empty at the end. It lives until the next call. -1 with
- * errno; ENODATA when the file is shorter than it should be.
- */
-static int
-next_piece(struct maildir *m, struct source *src, struct slice *piece)
-{
-	uint64_t left = src->msg->size - src->at;
-	ssize_t r;
-
-	if (src->msg->fd == -1 || left == 0) {
-		*piece = slice_make(src->msg->content.p + src->at, left);
-		src->at += left;
-		return 0;
-	}
-	strbuf_reset(&m->piece);
-	do {
-		r = pread(src->msg->fd, strbuf_room(&m->piece, PIECE),
-		    left < PIECE ? (size_t)left : PIECE,
-		    (off_t)(src->msg->offset + src->at));
-	} while (r == -1 && errno == EINTR);
-	if (r <= 0) {
-		errno = r == 0 ? ENODATA : errno;
-		return -1;
-	}
-	strbuf_filled(&m->piece, (size_t)r);
-	src->at += (uint64_t)r;
-	*piece = strbuf_slice(&m->piece);
-	return 0;
-}
-
-static void
-content_trouble(struct outcome *o)
-{
-	if (errno == ENODATA) {
-		outcome_set(o, FATE_DEFERRED, "4.3.0",
-		    "the content is shorter than it should be");
-	} else {
-		outcome_errno(o, "reading the content", errno);
-	}
-}
-
-/* True: the header says that it has been delivered here; or `o' is deferred. */
-static bool
-loops(struct maildir *m, const struct maildir_message *msg, struct outcome *o)
-{
-	struct source src = { msg, 0 };
-	struct loopscan scan;
-	struct slice piece;
-
-	loopscan_init(&scan, msg->address);
-	do {
-		if (next_piece(m, &src, &piece) == -1) {
-			content_trouble(o);
-			return true;
-		}
-	} while (piece.n > 0 && !loopscan_feed(&scan, piece));
-	if (!loopscan_found(&scan)) {
-		return false;
-	}
-	outcome_set(o, FATE_FAILED, "5.4.6", "mail forwarding loop for %.*s",
-	    SLF(msg->address));
-	return true;
-}
-
 /* -- writing ------------------------------------------------------------------ */
 
 static bool
@@ -162,10 +49,10 @@ write_work(struct maildir *m, int fd, struct outcome *o)
 
 /* Fields and content to `fd'; false: `o' says why. */
 static bool
-write_content(struct maildir *m, const struct maildir_message *msg, int fd,
+write_content(struct maildir *m, const struct delivery *msg, int fd,
     struct outcome *o)
 {
-	struct source src = { msg, 0 };
+	struct content src = { msg, &m->piece, 0 };
 	struct crlf lines = { false };
 	struct slice piece;
 
@@ -173,8 +60,7 @@ write_content(struct maildir *m, const struct maildir_message *msg, int fd,
 	mailtext_fields(&m->work, msg->reverse_path, msg->original,
 	    msg->address);
 	for (;;) {
-		if (next_piece(m, &src, &piece) == -1) {
-			content_trouble(o);
+		if (!content_next(&src, &piece, o)) {
 			return false;
 		}
 		if (piece.n == 0) {
@@ -207,26 +93,26 @@ create_tmp(struct maildir *m, const char *name)
 }
 
 static void
-drop_tmp(struct maildir *m, struct maildir_pending *p)
+drop_tmp(struct maildir *m, struct pending *p)
 {
 	if (p->fd != -1) {
 		(void)close(p->fd);
 		p->fd = -1;
 	}
 	(void)io_unlinkat("local.maildir.drop", m->tmp, p->tmp.p, 0);
-	p->state = MAILDIR_DONE;
+	p->state = PENDING_DONE;
 }
 
 /* An earlier attempt may have delivered it. True: there is no more to write. */
 static bool
-was_here(struct maildir *m, struct slice unique, struct maildir_pending *p)
+was_here(struct maildir *m, struct slice unique, struct pending *p)
 {
 	switch (maildir_find(m, unique, p->name.p)) {
 	case MAILDIR_AT_NEW:
-		p->state = MAILDIR_MOVED;
+		p->state = PENDING_MOVED;
 		break;
 	case MAILDIR_AT_CUR:
-		p->state = MAILDIR_IN_CUR;
+		p->state = PENDING_IN_CUR;
 		break;
 	case MAILDIR_AT_ERROR:
 		outcome_errno(&p->outcome, "looking for an earlier delivery",
@@ -240,8 +126,8 @@ was_here(struct maildir *m, struct slice unique, struct maildir_pending *p)
 }
 
 static void
-set_names(struct maildir *m, const struct maildir_message *msg,
-    struct strbuf *unique, struct maildir_pending *p)
+set_names(struct maildir *m, const struct delivery *msg,
+    struct strbuf *unique, struct pending *p)
 {
 	mailtext_unique(unique, msg->qid, msg->index, msg->arrived_us);
 	mailtext_name(&p->name, strbuf_slice(unique), m->host);
@@ -249,26 +135,24 @@ set_names(struct maildir *m, const struct maildir_message *msg,
 }
 
 void
-maildir_write(struct maildir *m, const struct maildir_message *msg,
-    struct maildir_pending *p)
+maildir_write(struct maildir *m, const struct delivery *msg,
+    struct pending *p)
 {
 	struct strbuf unique;
 
-	*p = (struct maildir_pending){ .state = MAILDIR_DONE, .fd = -1 };
-	strbuf_init(&p->name, 0);
-	strbuf_init(&p->tmp, 0);
+	pending_init(p);
 	strbuf_init(&unique, 0);
 	set_names(m, msg, &unique, p);
 	if (!maildir_open(m, &p->outcome) ||
 	    (msg->again && was_here(m, strbuf_slice(&unique), p)) ||
-	    loops(m, msg, &p->outcome)) {
+	    delivery_loops(msg, &m->piece, &p->outcome)) {
 		goto out;
 	}
 	p->fd = create_tmp(m, p->tmp.p);
 	if (p->fd == -1) {
 		outcome_errno(&p->outcome, "a file in tmp", errno);
 	} else if (write_content(m, msg, p->fd, &p->outcome)) {
-		p->state = MAILDIR_WRITTEN;
+		p->state = PENDING_WRITTEN;
 	} else {
 		drop_tmp(m, p);
 	}
@@ -279,7 +163,7 @@ out:
 /* -- making it durable --------------------------------------------------------- */
 
 static void
-flush_file(struct maildir *m, struct maildir_pending *p)
+flush_file(struct maildir *m, struct pending *p)
 {
 	int fd = p->fd;
 
@@ -296,7 +180,7 @@ flush_file(struct maildir *m, struct maildir_pending *p)
 }
 
 static void
-move_file(struct maildir *m, struct maildir_pending *p)
+move_file(struct maildir *m, struct pending *p)
 {
 	if (io_renameat("local.maildir.rename", m->tmp, p->tmp.p, m->new,
 	    p->name.p) == -1) {
@@ -304,14 +188,14 @@ move_file(struct maildir *m, struct maildir_pending *p)
 		drop_tmp(m, p);
 		return;
 	}
-	p->state = MAILDIR_MOVED;
+	p->state = PENDING_MOVED;
 }
 
 /* Flush `dir' for all pending in `state': they are home then, or deferred. */
 static void
-flush_dir(struct maildir *m, int dir, struct maildir_pending *ps, size_t n)
+flush_dir(struct maildir *m, int dir, struct pending *ps, size_t n)
 {
-	const int state = dir == m->new ? MAILDIR_MOVED : MAILDIR_IN_CUR;
+	const int state = dir == m->new ? PENDING_MOVED : PENDING_IN_CUR;
 	bool any = false, good;
 	int error;
 	size_t i;
@@ -328,7 +212,7 @@ flush_dir(struct maildir *m, int dir, struct maildir_pending *ps, size_t n)
 		if ((int)ps[i].state != state) {
 			continue;
 		}
-		ps[i].state = MAILDIR_DONE;
+		ps[i].state = PENDING_DONE;
 		if (good) {
 			outcome_set(&ps[i].outcome, FATE_DELIVERED, "2.0.0",
 			    ps[i].found ?
@@ -349,12 +233,12 @@ flush_dir(struct maildir *m, int dir, struct maildir_pending *ps, size_t n)
  * Only a hint; what fails here fails again there.
  */
 static void
-start_writing(const struct maildir_pending *ps, size_t n)
+start_writing(const struct pending *ps, size_t n)
 {
 	size_t i;
 
 	for (i = 0; n > 1 && i < n; i++) {
-		if (ps[i].state == MAILDIR_WRITTEN) {
+		if (ps[i].state == PENDING_WRITTEN) {
 			(void)sync_file_range(ps[i].fd, 0, 0,
 			    SYNC_FILE_RANGE_WRITE);
 		}
@@ -362,18 +246,18 @@ start_writing(const struct maildir_pending *ps, size_t n)
 }
 
 void
-maildir_finish(struct maildir *m, struct maildir_pending *ps, size_t n)
+maildir_finish(struct maildir *m, struct pending *ps, size_t n)
 {
 	size_t i;
 
 	start_writing(ps, n);
 	for (i = 0; i < n; i++) {
-		if (ps[i].state == MAILDIR_WRITTEN) {
+		if (ps[i].state == PENDING_WRITTEN) {
 			flush_file(m, &ps[i]);
 		}
 	}
 	for (i = 0; i < n; i++) {
-		if (ps[i].state == MAILDIR_WRITTEN) {
+		if (ps[i].state == PENDING_WRITTEN) {
 			move_file(m, &ps[i]);
 		}
 	}

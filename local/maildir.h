@@ -26,11 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "common/slice.h"
-#include "common/strbuf.h"
-#include "common/outcome.h"
-
-#define MAILDIR_BATCH 64 /* messages that share a flush of new/ */
+#include "local/delivery.h"
 
 struct maildir {
 	int home;            /* borrowed: the user's home */
@@ -46,31 +42,6 @@ struct maildir {
 	} seen;
 };
 
-/* A message for this mailbox. Content has CRLF lines. */
-struct maildir_message {
-	uint64_t qid, arrived_us;
-	uint32_t index;
-	bool again;       /* an earlier attempt may have delivered it */
-	struct slice reverse_path, address, original;
-	struct slice content; /* all of it, when fd is -1 */
-	int fd;           /* else: a file, `size' octets from `offset'; borrowed */
-	uint64_t offset, size;
-};
-
-/* A message between its tmp file and its place in new/. */
-struct maildir_pending {
-	enum {
-		MAILDIR_DONE,    /* the outcome is final */
-		MAILDIR_WRITTEN, /* tmp file written and open as fd */
-		MAILDIR_MOVED,   /* in new/, not yet flushed */
-		MAILDIR_IN_CUR,  /* found in cur/, to be flushed */
-	} state;
-	int fd;
-	bool found; /* it was there already */
-	struct strbuf name, tmp;
-	struct outcome outcome; /* while not DONE: undefined */
-};
-
 /*
  * `home' is the open home directory, `mailbox' a path below it that ends in a
  * slash, `host' our name. All are borrowed.
@@ -79,14 +50,10 @@ void maildir_init(struct maildir *m, int home, const char *mailbox,
     struct slice host);
 void maildir_clear(struct maildir *m);
 
-/* Is this value of home_mailbox one that we can use? Else `o' says why not. */
-bool maildir_mailbox_ok(const char *mailbox, struct outcome *o);
-
 /* Write the message to tmp/, or find that there is nothing to write. */
-void maildir_write(struct maildir *m, const struct maildir_message *msg,
-    struct maildir_pending *p);
+void maildir_write(struct maildir *m, const struct delivery *msg,
+    struct pending *p);
 /* Make `n' pending messages durable; each has its outcome then. */
-void maildir_finish(struct maildir *m, struct maildir_pending *ps, size_t n);
-void maildir_pending_clear(struct maildir_pending *p);
+void maildir_finish(struct maildir *m, struct pending *ps, size_t n);
 
 #endif

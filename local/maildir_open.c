@@ -10,10 +10,9 @@
 
 #include "common/io.h"
 #include "common/xmalloc.h"
+#include "local/homedir.h"
 #include "local/maildir_open.h"
 #include "local/mailtext.h"
-
-#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK)
 
 static void
 close_one(int *fd)
@@ -41,74 +40,18 @@ maildir_close(struct maildir *m)
 	maildir_forget(m);
 }
 
-/* Open the directory `name', made if it is missing; -1 with errno. */
+/* A directory of the Maildir itself. On -1 `o' has the reason. */
 static int
-open_or_make(int parent, const char *name, int flags)
+open_own(struct maildir *m, const char *name, struct outcome *o)
 {
-	int fd = io_openat("local.maildir.opendir", parent, name,
-	    DIR_FLAGS | flags, 0);
+	struct strbuf shown;
+	int fd;
 
-	if (fd != -1 || errno != ENOENT) {
-		return fd;
-	}
-	if (io_mkdirat("local.maildir.mkdir", parent, name, 0700) == -1 &&
-	    errno != EEXIST) {
-		return -1;
-	}
-	if (io_fsync("local.maildir.mkdir.fsync", parent) == -1) {
-		return -1;
-	}
-	return io_openat("local.maildir.opendir", parent, name,
-	    DIR_FLAGS | flags, 0);
-}
-
-/* The same, and it must be the user's own. On -1 `o' has the reason. */
-static int
-open_own(struct maildir *m, int parent, const char *name, int flags,
-    struct outcome *o)
-{
-	char what[512];
-	struct stat st;
-	int fd = open_or_make(parent, name, flags);
-	int n = snprintf(what, sizeof(what), "%s%s", m->mailbox,
-	    parent == m->base ? name : "");
-
-	if (n < 0 || (size_t)n >= sizeof(what)) {
-		what[0] = '\0';
-	}
-	if (fd == -1 || fstat(fd, &st) == -1) {
-		outcome_errno(o, what, errno);
-		close_one(&fd);
-	} else if (st.st_uid != geteuid()) {
-		outcome_set(o, FATE_DEFERRED, "4.2.0",
-		    "%s: belongs to uid %u, not to the user", what,
-		    (unsigned)st.st_uid);
-		close_one(&fd);
-	}
+	strbuf_init(&shown, 0);
+	(void)strbuf_printf(&shown, "%s%s", m->mailbox, name);
+	fd = homedir_open(m->base, name, O_NOFOLLOW, shown.p, o);
+	strbuf_clear(&shown);
 	return fd;
-}
-
-/* Walk down m->mailbox from the home, making what is missing. */
-static int
-open_base(struct maildir *m, struct outcome *o)
-{
-	struct slice rest = slice_of(m->mailbox), word;
-	int dir = m->home, next;
-	char *name;
-
-	while (slice_word(&rest, "/", &word)) {
-		name = xslicedup(word);
-		next = open_own(m, dir, name, 0, o);
-		free(name);
-		if (dir != m->home) {
-			(void)close(dir);
-		}
-		if (next == -1) {
-			return -1;
-		}
-		dir = next;
-	}
-	return dir;
 }
 
 /* Is what we have open still what stands there by name? */
@@ -134,15 +77,15 @@ maildir_open(struct maildir *m, struct outcome *o)
 		return true;
 	}
 	maildir_close(m);
-	m->base = open_base(m, o);
+	m->base = homedir_walk(m->home, slice_of(m->mailbox), o);
 	if (m->base != -1) {
-		m->tmp = open_own(m, m->base, "tmp", O_NOFOLLOW, o);
+		m->tmp = open_own(m, "tmp", o);
 	}
 	if (m->tmp != -1) {
-		m->new = open_own(m, m->base, "new", O_NOFOLLOW, o);
+		m->new = open_own(m, "new", o);
 	}
 	if (m->new != -1) {
-		m->cur = open_own(m, m->base, "cur", O_NOFOLLOW, o);
+		m->cur = open_own(m, "cur", o);
 	}
 	if (m->cur == -1) {
 		maildir_close(m);
@@ -160,7 +103,7 @@ typedef bool entry_fn(struct maildir *m, struct slice file, void *arg);
 static int
 for_each(struct maildir *m, int dir, entry_fn *each, void *arg)
 {
-	int fd = io_openat("local.maildir.scan", dir, ".", DIR_FLAGS, 0);
+	int fd = io_openat("local.maildir.scan", dir, ".", HOMEDIR_FLAGS, 0);
 	DIR *d = fd != -1 ? fdopendir(fd) : NULL;
 	struct dirent *e;
 	int error;

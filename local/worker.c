@@ -1,23 +1,29 @@
 #include "config.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "common/ipc.h"
+#include "local/homedir.h"
 #include "local/maildir.h"
+#include "local/mbox.h"
 #include "local/worker.h"
 
 struct worker {
-	struct maildir box;
+	bool is_mbox;
+	struct maildir maildir; /* ... or */
+	struct mbox mbox;
+	int mbox_dir;           /* -1: none */
 	struct ipc_sync in;
 	struct strbuf out;
 	size_t n; /* jobs of this batch */
-	struct maildir_pending jobs[MAILDIR_BATCH];
+	struct pending jobs[DELIVERY_BATCH];
 	struct {
 		uint32_t tid;
 		uint64_t qid, index;
-	} names[MAILDIR_BATCH];
+	} names[DELIVERY_BATCH];
 };
 
 void
@@ -47,7 +53,11 @@ finish(struct worker *w)
 	if (w->n == 0) {
 		return true;
 	}
-	maildir_finish(&w->box, w->jobs, w->n);
+	if (w->is_mbox) {
+		mbox_finish(&w->mbox, w->jobs, w->n);
+	} else {
+		maildir_finish(&w->maildir, w->jobs, w->n);
+	}
 	for (i = 0; i < w->n; i++) {
 		ipc_build_begin(&b, &w->out, IPC_JOB_RESULT, w->names[i].tid);
 		ipc_build_u(&b, w->names[i].qid);
@@ -56,7 +66,7 @@ finish(struct worker *w)
 		ipc_build_s(&b, slice_of(w->jobs[i].outcome.esc));
 		ipc_build_s(&b, slice_of(w->jobs[i].outcome.text));
 		ipc_build_end(&b);
-		maildir_pending_clear(&w->jobs[i]);
+		pending_clear(&w->jobs[i]);
 	}
 	w->n = 0;
 	sent = ipc_sync_write(w->in.fd, strbuf_slice(&w->out));
@@ -66,9 +76,9 @@ finish(struct worker *w)
 
 /* The fields that JOB and JOB_FILE share; false when they make no sense. */
 static bool
-read_job(struct ipc_msg *m, struct maildir_message *msg)
+read_job(struct ipc_msg *m, struct delivery *msg)
 {
-	*msg = (struct maildir_message){
+	*msg = (struct delivery){
 		.qid = ipc_u(m, 0), .index = (uint32_t)ipc_u(m, 1),
 		.again = ipc_u(m, 2) != 0, .arrived_us = ipc_u(m, 3),
 		.reverse_path = ipc_s(m, 4), .address = ipc_s(m, 5),
@@ -90,7 +100,7 @@ read_job(struct ipc_msg *m, struct maildir_message *msg)
 static bool
 take_job(struct worker *w, struct ipc_msg *m)
 {
-	struct maildir_message msg;
+	struct delivery msg;
 	bool good;
 
 	if (m->type != IPC_JOB && m->type != IPC_JOB_FILE) {
@@ -101,7 +111,11 @@ take_job(struct worker *w, struct ipc_msg *m)
 		w->names[w->n].tid = m->tid;
 		w->names[w->n].qid = msg.qid;
 		w->names[w->n].index = msg.index;
-		maildir_write(&w->box, &msg, &w->jobs[w->n++]);
+		if (w->is_mbox) {
+			mbox_write(&w->mbox, &msg, &w->jobs[w->n++]);
+		} else {
+			maildir_write(&w->maildir, &msg, &w->jobs[w->n++]);
+		}
 	}
 	if (msg.fd != -1) {
 		(void)close(msg.fd);
@@ -121,7 +135,7 @@ turn(struct worker *w, int *code)
 			*code = EX_PROTOCOL;
 			return false;
 		}
-		return w->n < MAILDIR_BATCH || finish(w);
+		return w->n < DELIVERY_BATCH || finish(w);
 	}
 	if (r == -1 && errno == ETIMEDOUT) {
 		return finish(w);
@@ -130,22 +144,63 @@ turn(struct worker *w, int *code)
 	return false;
 }
 
+/* The directories above an mbox are walked down to once. False: `o' says why
+   there is no mailbox. */
+static bool
+open_box(struct worker *w, const struct worker_config *cfg, struct outcome *o)
+{
+	const char *slash = strrchr(cfg->mailbox, '/');
+
+	w->mbox_dir = -1;
+	w->is_mbox = slash == NULL || slash[1] != '\0';
+	if (!w->is_mbox) {
+		maildir_init(&w->maildir, cfg->dir, cfg->mailbox, cfg->host);
+		return true;
+	}
+	w->mbox_dir = homedir_walk(cfg->dir, slash == NULL ? SL("") :
+	    slice_make(cfg->mailbox, (size_t)(slash - cfg->mailbox)), o);
+	if (w->mbox_dir == -1) {
+		return false;
+	}
+	mbox_init(&w->mbox, w->mbox_dir, slash == NULL ? cfg->mailbox :
+	    slash + 1, cfg->shown);
+	w->mbox.limit = cfg->limit;
+	w->mbox.lock.wait_ms = cfg->lock_wait_ms;
+	w->mbox.lock.group = cfg->group;
+	return true;
+}
+
+static void
+close_box(struct worker *w)
+{
+	if (!w->is_mbox) {
+		maildir_clear(&w->maildir);
+		return;
+	}
+	mbox_clear(&w->mbox);
+	(void)close(w->mbox_dir);
+}
+
 int
 worker_serve(const struct worker_config *cfg)
 {
 	static struct worker w; /* large, and one a process */
+	struct outcome o;
 	int code = EX_OK;
 
+	if (!open_box(&w, cfg, &o)) {
+		worker_refuse(cfg->sock, &o);
+		return EX_OK;
+	}
 	w.in = (struct ipc_sync){ .fd = cfg->sock, .me = IPC_WORKER,
 		.peer = IPC_LOCAL };
 	w.n = 0;
 	strbuf_init(&w.out, 0);
-	maildir_init(&w.box, cfg->home, cfg->mailbox, cfg->host);
 	while (turn(&w, &code)) {
 	}
 	/* What was given to us is delivered, whether or not it is heard. */
 	(void)finish(&w);
-	maildir_clear(&w.box);
+	close_box(&w);
 	strbuf_clear(&w.out);
 	ipc_sync_clear(&w.in);
 	return code;

@@ -2,20 +2,27 @@
  * worker - delivers into one user's mailbox, as that user.
  *
  * Reads JOBs from the dispatcher (blocking; it has nothing else to do), treats
- * all that are in the socket as one batch (maildir.h), answers each with a
- * JOB_RESULT, and ends when the dispatcher closes the socket.
+ * all that are in the socket as one batch (maildir.h, mbox.h), answers each with
+ * a JOB_RESULT, and ends when the dispatcher closes the socket.
  */
 #ifndef LOCAL_WORKER_H
 #define LOCAL_WORKER_H
 
-#include "common/slice.h"
+#include <stdint.h>
+#include <sys/types.h>
+
 #include "common/outcome.h"
+#include "common/slice.h"
 
 struct worker_config {
 	int sock;            /* to the dispatcher */
-	int home;            /* the open home directory */
-	const char *mailbox; /* home_mailbox */
+	int dir;             /* the open home or mail spool directory */
+	const char *mailbox; /* a path in it; a slash at its end: a Maildir */
+	const char *shown;   /* what people call it */
 	struct slice host;   /* myhostname */
+	uint64_t limit;      /* mailbox_size_limit, of an mbox */
+	uint64_t lock_wait_ms; /* for the locks of an mbox, at most */
+	gid_t group;         /* of a fresh mbox; (gid_t)-1: the user's own */
 };
 
 /* Serve until the end; returns the exit code (sysexits.h). */

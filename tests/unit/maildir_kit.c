@@ -40,6 +40,7 @@ raise_curtain(void **state)
 	static struct world w;
 
 	memset(&w, 0, sizeof(w));
+	(void)umask(022);
 	/* In memory where there is such a place: thousands of flushes. */
 	assert_true(snprintf(w.path, sizeof(w.path), "%s/vrdmailXXXXXX",
 	    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") <
@@ -48,7 +49,20 @@ raise_curtain(void **state)
 	w.home = open(w.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(w.home != -1);
 	maildir_init(&w.box, w.home, "Maildir/", SL("mx.test"));
+	mbox_init(&w.mbox, w.home, "ann", "mail/ann");
 	*state = &w;
+	return 0;
+}
+
+int
+raise_curtain_of_mbox(void **state)
+{
+	struct world *w;
+
+	assert_int_equal(raise_curtain(state), 0);
+	w = *state;
+	w->is_mbox = true;
+	start_anew(w);
 	return 0;
 }
 
@@ -59,14 +73,15 @@ drop_curtain(void **state)
 
 	io_plan(NULL);
 	maildir_clear(&w->box);
+	mbox_clear(&w->mbox);
 	(void)close(w->home);
 	return nftw(w->path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-struct maildir_message
+struct delivery
 message(uint64_t qid, const char *content)
 {
-	return (struct maildir_message){ .qid = qid,
+	return (struct delivery){ .qid = qid,
 		.arrived_us = 1700000000000042u, .fd = -1,
 		.reverse_path = SL("s@y.test"), .address = SL("ann@x.test"),
 		.original = SL("ann@x.test"), .content = slice_of(content),
@@ -75,23 +90,31 @@ message(uint64_t qid, const char *content)
 
 /* A batch; the outcomes are in w->out. */
 void
-deliver(struct world *w, const struct maildir_message *msgs, size_t n)
+deliver(struct world *w, const struct delivery *msgs, size_t n)
 {
-	struct maildir_pending ps[MAILDIR_BATCH];
+	struct pending ps[DELIVERY_BATCH];
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		maildir_write(&w->box, &msgs[i], &ps[i]);
+		if (w->is_mbox) {
+			mbox_write(&w->mbox, &msgs[i], &ps[i]);
+		} else {
+			maildir_write(&w->box, &msgs[i], &ps[i]);
+		}
 	}
-	maildir_finish(&w->box, ps, n);
+	if (w->is_mbox) {
+		mbox_finish(&w->mbox, ps, n);
+	} else {
+		maildir_finish(&w->box, ps, n);
+	}
 	for (i = 0; i < n; i++) {
 		w->out[i] = ps[i].outcome;
-		maildir_pending_clear(&ps[i]);
+		pending_clear(&ps[i]);
 	}
 }
 
 void
-deliver_one(struct world *w, const struct maildir_message *msg, enum fate want)
+deliver_one(struct world *w, const struct delivery *msg, enum fate want)
 {
 	deliver(w, msg, 1);
 	if (w->out[0].fate != want) {
@@ -106,6 +129,9 @@ start_anew(struct world *w)
 {
 	maildir_clear(&w->box);
 	maildir_init(&w->box, w->home, "Maildir/", SL("mx.test"));
+	mbox_clear(&w->mbox);
+	mbox_init(&w->mbox, w->home, "ann", "mail/ann");
+	w->mbox.lock.wait_ms = 20;
 }
 
 /* Names in a directory; the first in `name' when that is not NULL. */
@@ -149,16 +175,11 @@ read_path(const struct world *w, const char *path, struct strbuf *b)
 	(void)close(fd);
 }
 
-/* The only message in new/ is `want'. */
 void
-expect_mail(const struct world *w, struct slice want)
+expect_file(const struct world *w, const char *path, struct slice want)
 {
-	char name[200], path[256];
 	struct strbuf b;
 
-	assert_int_equal(count(w, "Maildir/new", name, sizeof(name)), 1);
-	assert_int_equal(count(w, "Maildir/tmp", NULL, 0), 0);
-	assert_true(snprintf(path, sizeof(path), "Maildir/new/%s", name) < 256);
 	strbuf_init(&b, 0);
 	read_path(w, path, &b);
 	if (!slice_eq(strbuf_slice(&b), want)) {
@@ -166,6 +187,18 @@ expect_mail(const struct world *w, struct slice want)
 		    SLF(want));
 	}
 	strbuf_clear(&b);
+}
+
+/* The only message in new/ is `want'. */
+void
+expect_mail(const struct world *w, struct slice want)
+{
+	char name[200], path[256];
+
+	assert_int_equal(count(w, "Maildir/new", name, sizeof(name)), 1);
+	assert_int_equal(count(w, "Maildir/tmp", NULL, 0), 0);
+	assert_true(snprintf(path, sizeof(path), "Maildir/new/%s", name) < 256);
+	expect_file(w, path, want);
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "common/io.h"
 #include "tests/unit/unit.h"
+#include "local/homedir.h"
 #include "tests/unit/maildir_kit.h"
 
 /* -- content -------------------------------------------------------------------------- */
@@ -30,7 +31,7 @@ keeps_the_content(void **state)
 		{ SL("a\rb\nc\r"), SL(FIELDS "a\rb\nc\r") },
 		{ SL(""), SL(FIELDS) },
 	};
-	struct maildir_message m;
+	struct delivery m;
 	struct stat st;
 	size_t i;
 
@@ -57,7 +58,7 @@ static void
 reads_from_a_file(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message m = message(QID, "");
+	struct delivery m = message(QID, "");
 	struct strbuf in, want;
 	int i;
 
@@ -95,7 +96,7 @@ static void
 ends_loops(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message m = message(QID,
+	struct delivery m = message(QID,
 	    "Received: x\r\nDelivered-To: ann@x.test\r\n\r\nbody\r\n");
 
 	deliver_one(w, &m, FATE_FAILED);
@@ -115,7 +116,7 @@ static void
 flushes_once_a_batch(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message msgs[MAILDIR_BATCH];
+	struct delivery msgs[DELIVERY_BATCH];
 	size_t i, n, syncs = 0, files = 0, renames = 0, last_rename = 0;
 	size_t dir_sync = 0, made = 0;
 	struct io_record *r;
@@ -134,11 +135,11 @@ flushes_once_a_batch(void **state)
 	}
 	assert_int_equal(made, 4);
 	io_records_free(r, n);
-	for (i = 0; i < MAILDIR_BATCH; i++) {
+	for (i = 0; i < DELIVERY_BATCH; i++) {
 		msgs[i] = message(QID + 1 + i, "x\r\n");
 	}
 	io_record_start();
-	deliver(w, msgs, MAILDIR_BATCH);
+	deliver(w, msgs, DELIVERY_BATCH);
 	r = io_record_stop(&n);
 	for (i = 0; i < n; i++) {
 		if (r[i].op == IO_SYNC_DIR) {
@@ -152,13 +153,13 @@ flushes_once_a_batch(void **state)
 			last_rename = i;
 		}
 	}
-	assert_int_equal(files, MAILDIR_BATCH);
-	assert_int_equal(renames, MAILDIR_BATCH);
+	assert_int_equal(files, DELIVERY_BATCH);
+	assert_int_equal(renames, DELIVERY_BATCH);
 	assert_int_equal(syncs, 1);
 	assert_true(dir_sync > last_rename);
 	io_records_free(r, n);
-	assert_int_equal(count(w, "Maildir/new", NULL, 0), MAILDIR_BATCH + 1);
-	for (i = 0; i < MAILDIR_BATCH; i++) {
+	assert_int_equal(count(w, "Maildir/new", NULL, 0), DELIVERY_BATCH + 1);
+	for (i = 0; i < DELIVERY_BATCH; i++) {
 		assert_int_equal(w->out[i].fate, FATE_DELIVERED);
 	}
 }
@@ -167,7 +168,7 @@ static void
 one_bad_does_not_spoil_the_others(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message msgs[3];
+	struct delivery msgs[3];
 
 	msgs[0] = message(QID, "x\r\n");
 	msgs[1] = message(QID + 1, "Delivered-To: ann@x.test\r\n");
@@ -205,7 +206,7 @@ finds_what_was_delivered(void **state)
 		    false },
 		{ "Maildir/tmp/" NAME, false },
 	};
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 	size_t i;
 
 	m.again = true;
@@ -229,7 +230,7 @@ static void
 sweeps_its_own_leftovers(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 
 	deliver_one(w, &m, FATE_DELIVERED);
 	start_anew(w);
@@ -255,7 +256,7 @@ sweeps_its_own_leftovers(void **state)
 static void
 make_dirs(struct world *w)
 {
-	struct maildir_message m = message(QID + 100, "x\r\n");
+	struct delivery m = message(QID + 100, "x\r\n");
 
 	empty_home(w);
 	start_anew(w);
@@ -312,7 +313,7 @@ is_not_led_astray(void **state)
 		{ "cur", FIFO }, { "cur", LINK_IN }, { "", FIFO },
 		{ "", FILE_ }, { "", DANGLING },
 	};
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 	char path[64];
 	size_t i;
 
@@ -359,7 +360,7 @@ is_not_led_astray_by_files(void **state)
 		{ "new", DANGLING, true },
 		{ "new", DIRECTORY, false },
 	};
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 	char path[128];
 	size_t i;
 	bool again;
@@ -389,7 +390,7 @@ static void
 wants_the_users_own(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 
 	if (geteuid() != 0) {
 		skip(); /* only root can make another's directory */
@@ -407,7 +408,7 @@ static void
 may_be_a_link(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 
 	assert_int_equal(mkdirat(w->home, "elsewhere", 0700), 0);
 	assert_int_equal(symlinkat("elsewhere", w->home, "Maildir"), 0);
@@ -419,7 +420,7 @@ static void
 notices_a_new_maildir(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 
 	deliver_one(w, &m, FATE_DELIVERED);
 	assert_int_equal(renameat(w->home, "Maildir", w->home, "Old"), 0);
@@ -442,17 +443,17 @@ mailboxes(void **state)
 		bool ok;
 	} rows[] = {
 		{ "Maildir/", true }, { "mail/in box/", true },
-		{ ".maildir/", true }, { "Mailbox", false }, { "", false },
+		{ ".maildir/", true }, { "Mailbox", true }, { "", false },
 		{ "/var/mail/", false }, { "../Maildir/", false },
 		{ "a/../b/", false }, { "./Maildir/", false }, { "/", false },
 	};
-	struct maildir_message m = message(QID, "x\r\n");
+	struct delivery m = message(QID, "x\r\n");
 	struct outcome o;
 	size_t i;
 
 	for (i = 0; i < NELEMS(rows); i++) {
 		o.fate = FATE_NONE;
-		if (maildir_mailbox_ok(rows[i].mailbox, &o) != rows[i].ok) {
+		if (homedir_path_ok(rows[i].mailbox, &o) != rows[i].ok) {
 			fail_msg("%s", rows[i].mailbox);
 		}
 		assert_int_equal(o.fate,

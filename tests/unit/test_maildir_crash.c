@@ -19,7 +19,7 @@ static unsigned went_through; /* tests that lost nothing */
 
 /* Two messages; each must be in new/ once and whole after the last attempt. */
 static void
-both(struct maildir_message msgs[2], bool again)
+both(struct delivery msgs[2], bool again)
 {
 	msgs[0] = message(QID, "A: b\r\n\r\nhello\r\n");
 	msgs[1] = message(QID + 1, "A: b\r\n\r\nhello\r\n");
@@ -70,7 +70,7 @@ killed_at(struct world *w, const char *path, enum io_plan_kind kind,
     unsigned n, bool again)
 {
 	const struct io_plan plan = { .kind = kind, .n = n };
-	struct maildir_message msgs[2];
+	struct delivery msgs[2];
 	int status;
 	pid_t pid = fork();
 
@@ -96,7 +96,7 @@ killed_at(struct world *w, const char *path, enum io_plan_kind kind,
 static void
 kill_everywhere(struct world *w, enum io_plan_kind kind)
 {
-	struct maildir_message msgs[2];
+	struct delivery msgs[2];
 	char path[40];
 	unsigned n, m;
 	bool killed = true, killed_again;
@@ -139,7 +139,7 @@ static void
 survives_kills_and_readers(void **state)
 {
 	struct world *w = *state;
-	struct maildir_message msgs[2];
+	struct delivery msgs[2];
 	char name[200], from[256], to[256];
 	bool killed = true;
 	unsigned n;
@@ -174,7 +174,7 @@ static void
 fail_everywhere(struct world *w, enum io_plan_kind kind, int error, bool stay)
 {
 	struct io_plan plan = { .kind = kind, .error = error, .stay = stay };
-	struct maildir_message msgs[2];
+	struct delivery msgs[2];
 	size_t delivered;
 	bool hit = true;
 	unsigned i;

@@ -253,6 +253,13 @@ judges_texts_and_lists(void **state)
 		{ "home_mailbox", ".mail/new box", NULL },
 		{ "home_mailbox", "/var/mail/", "\"/var/mail/\" is not below "
 		    "the user's home: write Maildir/ or mbox" },
+		{ "home_mailbox", "", NULL },
+		{ "home_mailbox", "mbox", NULL },
+		{ "mail_spool_directory", "/var/mail", NULL },
+		{ "mail_spool_directory", "mail", "\"mail\" is not an absolute "
+		    "path" },
+		{ "mail_spool_directory", "/var/../mail", "\"/var/../mail\" is "
+		    "not an absolute path" },
 		{ "home_mailbox", "../x/", "\"../x/\" leaves the home" },
 		{ "home_mailbox", "x/../../y", "\"x/../../y\" leaves the" },
 		{ "recipient_delimiter", "", NULL },
@@ -617,6 +624,14 @@ says_what_is_wrong(void **state)
 		{ "minimal_backoff_time = 2h\n", "t.conf:1: "
 		    "minimal_backoff_time (7200s) is longer than "
 		    "maximal_backoff_time (3960s)\n" },
+		{ "mailbox_size_limit = 40M\n", "t.conf:1: mailbox_size_limit "
+		    "(41943040) is less than message_size_limit (52428800): a "
+		    "message could be accepted that fits into no mailbox (0 is "
+		    "no limit)\n" },
+		{ "message_size_limit = 1M\n\nmailbox_size_limit = 1048575\n",
+		    "t.conf:3: mailbox_size_limit (1048575) is less than "
+		    "message_size_limit (1048576): a message could be accepted "
+		    "that fits into no mailbox (0 is no limit)\n" },
 		{ "debug = no\r\n", "t.conf:1: a carriage return: the file has "
 		    "the line ends of another system\n" },
 		{ "# \x1b[2J\ndebug = x\n", "t.conf:1: a control octet\n"

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,8 +57,9 @@ write_passwd(struct world *w)
 	assert_non_null(f);
 	assert_true(fprintf(f, "ann:x:%u:%u::%s:/bin/sh\n"
 	    "root:x:0:0::%s:\nhomeless:x:%u:%u::%s/none:\n"
-	    "other:x:%u:61001::%s:\n", w->uid, w->uid, w->home, w->home,
-	    w->uid, w->uid, w->path, 61001u, w->home) > 0);
+	    "other:x:%u:61001::%s:\nann.lock:x:%u:%u::%s:\n", w->uid, w->uid,
+	    w->home, w->home, w->uid, w->uid, w->path, 61001u, w->home, w->uid,
+	    w->uid, w->home) > 0);
 	assert_int_equal(fclose(f), 0);
 	set(&w->settings, "local_users", source);
 }
@@ -298,8 +301,11 @@ says_why_it_cannot(void **state)
 
 	start(w, "nobody-here");
 	expect_refusal(w, FATE_FAILED, "5.1.1", "no such user: nobody-here");
+	set(&w->settings, "default_privs", "nobody-here");
 	start(w, "root");
-	expect_refusal(w, FATE_FAILED, "5.2.0", "give root an alias");
+	expect_refusal(w, FATE_DEFERRED, "4.3.5", "give root an "
+	    "alias");
+	set(&w->settings, "default_privs", "nobody");
 	start(w, "homeless");
 	expect_refusal(w, FATE_DEFERRED, "4.2.0", "/none: No such file");
 	if (geteuid() != 0) {
@@ -307,13 +313,95 @@ says_why_it_cannot(void **state)
 		expect_refusal(w, FATE_DEFERRED, "4.3.5",
 		    "this instance runs without root");
 	}
-	set(&w->settings, "home_mailbox", "Mailbox");
+	set(&w->settings, "home_mailbox", "");
+	set(&w->settings, "mail_spool_directory", "/nowhere/mail");
 	start(w, "ann");
-	expect_refusal(w, FATE_DEFERRED, "4.3.5", "only Maildir");
+	expect_refusal(w, FATE_DEFERRED, "4.2.0", "/nowhere/mail: No such");
+	start(w, "ann.lock");
+	expect_refusal(w, FATE_DEFERRED, "4.3.5", "that is a lock's name");
 	set(&w->settings, "home_mailbox", "Maildir/");
 	set(&w->settings, "local_users", "file:/nowhere/passwd");
 	start(w, "ann");
 	expect_refusal(w, FATE_DEFERRED, "4.3.0", "/nowhere/passwd: No such");
+}
+
+/* -- mbox ---------------------------------------------------------------------------- */
+
+static void
+expect_mbox(const struct world *w, const char *name, uid_t uid, gid_t gid,
+    mode_t mode)
+{
+	struct stat st;
+	char path[160];
+
+	assert_true(snprintf(path, sizeof(path), "%s/%s", w->path, name) < 160);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size > 0);
+	assert_int_equal(st.st_uid, uid);
+	assert_int_equal(st.st_gid, gid);
+	assert_int_equal(st.st_mode & 07777, mode);
+}
+
+static void
+deliver_one(struct world *w, const char *name, const char *text)
+{
+	struct ipc_build ib;
+	struct strbuf b;
+
+	strbuf_init(&b, 0);
+	start(w, name);
+	job(&ib, &b, 1, "A: b\r\n");
+	assert_int_equal(ipc_sync_write(w->c.fd, strbuf_slice(&b)), 0);
+	expect_result(w, 1, FATE_DELIVERED, text);
+	assert_int_equal(end(w), 0);
+	strbuf_clear(&b);
+}
+
+static void
+delivers_into_an_mbox_of_the_home(void **state)
+{
+	struct world *w = *state;
+
+	set(&w->settings, "local_delivery_timeout", "60");
+	set(&w->settings, "home_mailbox", "mail/in box");
+	deliver_one(w, "ann", "delivered to mbox");
+	expect_mbox(w, "ann/mail/in box", w->uid,
+	    geteuid() == 0 ? w->uid : getegid(), 0600);
+}
+
+/* Neither the home nor the name of the directory above matters; the group of
+   the spool does. */
+static void
+delivers_into_the_mail_spool(void **state)
+{
+	struct world *w = *state;
+	const bool root = geteuid() == 0;
+	const struct group *mail = getgrnam("mail");
+	char spool[100];
+
+	assert_true(snprintf(spool, sizeof(spool), "%s/spool", w->path) < 100);
+	assert_int_equal(mkdir(spool, 0700), 0);
+	if (root) {
+		assert_non_null(mail);
+		assert_int_equal(chown(spool, 0, mail->gr_gid), 0);
+		assert_int_equal(chmod(spool, 02775), 0);
+		assert_int_equal(chmod(w->path, 0700), 0);
+	}
+	set(&w->settings, "local_delivery_timeout", "60");
+	set(&w->settings, "home_mailbox", "");
+	set(&w->settings, "mail_spool_directory", spool);
+	deliver_one(w, "homeless", "delivered to mbox");
+	expect_mbox(w, "spool/homeless", w->uid, root ? mail->gr_gid :
+	    getegid(), root ? 0660 : 0600);
+	deliver_one(w, "homeless", "delivered to mbox");
+	if (root) { /* for root whatever home_mailbox says */
+		const struct passwd *pw = getpwnam("nobody");
+
+		set(&w->settings, "home_mailbox", "Maildir/");
+		set(&w->settings, "default_privs", "nobody");
+		deliver_one(w, "root", "delivered to mbox");
+		expect_mbox(w, "spool/root", pw->pw_uid, mail->gr_gid, 0660);
+	}
 }
 
 /* As root: the user may not pass the directory above, and is yet served; what
@@ -380,6 +468,8 @@ main(void)
 		PLAY(delivers_from_a_file),
 		PLAY(finishes_when_nobody_listens),
 		PLAY(says_why_it_cannot),
+		PLAY(delivers_into_an_mbox_of_the_home),
+		PLAY(delivers_into_the_mail_spool),
 		PLAY(stays_in_the_home),
 		PLAY(leaves_a_bad_dispatcher),
 	};
