@@ -14,5 +14,7 @@
 void cleanup_check_prepare(void *arg);
 /* False: lines in `why'. */
 bool cleanup_check(void *arg, struct strbuf *why);
+/* The same; when all is well, the lines are what an administrator should know. */
+bool cleanup_check_and_warn(void *arg, struct strbuf *why);
 
 #endif

@@ -265,12 +265,7 @@ route_account(struct walk *w)
 		walk_fail_temp(w);
 		break;
 	case MEMO_USER_FOUND:
-		if (uid == 0) {
-			walk_fail(w, 550, "4.3.5", "nothing is delivered as "
-			    "uid 0");
-		} else {
-			walk_final(w, 0, SL("local"), name, ext);
-		}
+		walk_account_final(w, 0, name, ext, uid);
 		break;
 	case MEMO_USER_NONE:
 		walk_fail(w, 550, "5.1.1", "User unknown");

@@ -91,6 +91,28 @@ find_alias(struct walk *w, const struct node *n, struct slice *key)
 	return r;
 }
 
+static void
+root_account(struct walk *w, uint32_t at)
+{
+	uint64_t uid = 0;
+
+	switch (memo_user(w->memo, SL("root"), &uid)) {
+	case MEMO_USER_WAIT:
+		w->waits = true;
+		break;
+	case MEMO_USER_TEMP:
+		walk_fail_temp(w);
+		break;
+	case MEMO_USER_FOUND:
+		walk_account_final(w, at, SL("root"), SL(""), uid);
+		break;
+	case MEMO_USER_NONE:
+		walk_fail(w, 451, "4.3.5", "postmaster needs an alias on this "
+		    "host");
+		break;
+	}
+}
+
 /* postmaster without alias and account is whoever root is (RFC 5321, 4.5.1). */
 static void
 postmaster_is_root(struct walk *w, uint32_t at)
@@ -106,8 +128,9 @@ postmaster_is_root(struct walk *w, uint32_t at)
 	} else if (r == MAP_TEMP) {
 		walk_fail_temp(w);
 	} else {
-		walk_fail(w, 451, "4.3.5", "postmaster needs an alias on this "
-		    "host");
+		memo_note(w->memo, "postmaster", w->addr.local,
+		    "neither alias nor account, as root has no alias: root");
+		root_account(w, at);
 	}
 }
 
@@ -125,12 +148,7 @@ to_account(struct walk *w, uint32_t at)
 		walk_fail_temp(w);
 		break;
 	case MEMO_USER_FOUND:
-		if (uid == 0) {
-			walk_fail(w, 451, "4.3.5", "mail for %.*s needs an "
-			    "alias: nothing is delivered as uid 0", SHOWN(name));
-		} else {
-			walk_final(w, at, SL("local"), name, ext);
-		}
+		walk_account_final(w, at, name, ext, uid);
 		break;
 	case MEMO_USER_NONE:
 		if (walk_is_postmaster(w)) {

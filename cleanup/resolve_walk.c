@@ -292,6 +292,17 @@ account_name_good(struct slice name)
 	return true;
 }
 
+void
+walk_account_final(struct walk *w, uint32_t at, struct slice name,
+    struct slice extension, uint64_t uid)
+{
+	if (uid == 0) {
+		memo_note(w->memo, "uid 0", name, "no alias: into the mail "
+		    "spool, as default_privs");
+	}
+	walk_final(w, at, SL("local"), name, extension);
+}
+
 enum memo_user
 walk_account(struct walk *w, struct slice *name, struct slice *ext,
     uint64_t *uid)

@@ -99,6 +99,10 @@ void walk_children(struct walk *w, uint32_t at, const char *setting,
 /* Node `at' ends in this target (copied). */
 void walk_final(struct walk *w, uint32_t at, struct slice transport,
     struct slice next_hop, struct slice extension);
+/* The same for an account. That of uid 0 gets its mail, too, but not as root:
+   local's worker knows how. */
+void walk_account_final(struct walk *w, uint32_t at, struct slice name,
+    struct slice extension, uint64_t uid);
 /* Can there be an account of that name? Others are not asked about. */
 bool account_name_good(struct slice name);
 void resolve_target_clear(struct resolve_target *t);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,12 +288,13 @@ static void
 check_maps(struct check *c, struct settings *s)
 {
 	const struct under_work work = { .user = s->queue_user,
-		.prepare = cleanup_check_prepare, .check = cleanup_check,
+		.prepare = cleanup_check_prepare, .check = cleanup_check_and_warn,
 		.arg = s };
 	struct strbuf why;
 
 	strbuf_init(&why, 0);
 	if (under_run(&work, &why)) {
+		tell_lines(c, WARNING, &why, "");
 		tell(c, GOOD, "%s can read every map", s->queue_user);
 	} else {
 		tell_lines(c, ERROR, &why, "cleanup does not start");
@@ -343,6 +345,37 @@ check_users(struct check *c)
 	strbuf_clear(&text);
 }
 
+/* -- mailboxes ----------------------------------------------------------------- */
+
+/* Those who join the group mail must be able to make files there. */
+static void
+check_mail_spool(struct check *c)
+{
+	const struct settings *s = &c->t->settings;
+	const struct group *mail = getgrnam("mail");
+	const char *dir = s->mail_spool_directory;
+	struct stat st;
+
+	if (s->home_mailbox[0] != '\0') {
+		return;
+	}
+	if (stat(dir, &st) == -1 || !S_ISDIR(st.st_mode)) {
+		tell(c, WARNING, "mail_spool_directory = %s is no directory: "
+		    "mail for users of this host is deferred", dir);
+	} else if (geteuid() == 0 && (st.st_mode & 02) == 0 &&
+	    ((st.st_mode & 020) == 0 || mail == NULL ||
+	    st.st_gid != mail->gr_gid)) {
+		tell(c, WARNING, "mail_spool_directory = %s is not writable by "
+		    "the group mail: mail for users of this host is deferred",
+		    dir);
+	} else if ((st.st_mode & 02) != 0 && (st.st_mode & S_ISVTX) == 0) {
+		tell(c, WARNING, "mail_spool_directory = %s: anybody may "
+		    "remove the mailboxes of others (chmod +t)", dir);
+	} else {
+		tell(c, GOOD, "mailboxes are in %s", dir);
+	}
+}
+
 static void
 check_log(struct check *c)
 {
@@ -384,6 +417,7 @@ verb_check(struct tool *t, int argc, char **argv)
 	check_networks(&c);
 	check_maps(&c, &t->settings);
 	check_users(&c);
+	check_mail_spool(&c);
 	check_log(&c);
 	(void)printf("%u errors, %u warnings%s\n", c.errors, c.warnings,
 	    c.running ? " (Veredus is running)" : "");

@@ -182,14 +182,6 @@ def test_trouble_in_the_mailbox_defers_and_mends(make):
     m.stop()
 
 
-def test_mbox_is_refused_with_a_clear_text(make):
-    m = make(home_mailbox='Mailbox')
-    m.start()
-    m.send('ann' + AT)
-    deferred(m, r'4\.3\.5.*home_mailbox = Mailbox: only Maildir')
-    m.stop()
-
-
 @pytest.mark.skipif(not ROOT, reason='needs root: several uids')
 def test_nothing_is_delivered_as_root(make):
     m = make()
