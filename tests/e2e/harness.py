@@ -6,6 +6,7 @@ users; started by root its programs run under their own uids and its users have
 real, different uids; started by anyone else all of it is that one user.
 Nothing here sleeps for a fixed time: wait_until() waits for a condition.
 """
+import grp
 import json
 import os
 import pwd
@@ -26,6 +27,7 @@ ROOT = os.geteuid() == 0
 HOST = 'mx.veredus.test'
 PATIENCE = float(os.environ.get('VEREDUS_PATIENCE', '30'))
 FIRST_UID = 61000
+MAIL_GID = grp.getgrnam('mail').gr_gid
 PROGRAMS = ('log', 'users', 'cleanup', 'forker', 'local', 'qmgr', 'smtpd')
 
 
@@ -92,6 +94,7 @@ class Instance:
         self.spool = self.dir / 'spool'
         self.run = self.dir / 'run'
         self.log_path = self.dir / 'log'
+        self.mail_spool = self.make_mail_spool()
         self.proc = None
         self.home = {}
         self.aliases_path = self.dir / 'aliases'
@@ -106,7 +109,8 @@ class Instance:
             'queue_directory': self.spool, 'runtime_directory': self.run,
             'daemon_directory': PREFIX / 'libexec' / 'veredus',
             'local_users': f'file:{self.passwd}',
-            'home_mailbox': 'Maildir/', 'recipient_delimiter': '+',
+            'home_mailbox': 'Maildir/', 'mail_spool_directory': self.mail_spool,
+            'recipient_delimiter': '+',
             'alias_files': self.aliases_path, 'alias_maps': f'cdb:{self.aliases_path}',
             'log': f'file:{self.log_path}', 'queue_minfree': 0,
         }
@@ -115,6 +119,15 @@ class Instance:
         self.set_aliases(aliases)
 
     # -- files ---------------------------------------------------------------
+
+    def make_mail_spool(self):
+        """A directory like /var/mail, which no test may write to."""
+        d = self.dir / 'mail'
+        d.mkdir()
+        if ROOT:
+            os.chown(d, 0, MAIL_GID)
+            os.chmod(d, 0o2775)
+        return d
 
     def add_user(self, name):
         home = self.dir / 'home' / name

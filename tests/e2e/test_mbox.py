@@ -1,7 +1,6 @@
 """Delivery into mbox files: the mail spool, its worker and its walls, locks of
 other programs, what others put into the spool, and what a crash leaves."""
 import fcntl
-import grp
 import mailbox
 import os
 import pwd
@@ -11,23 +10,16 @@ import threading
 
 import pytest
 
-from harness import ROOT, wait_until
+from harness import MAIL_GID, ROOT, wait_until
 from test_local import AT, deferred, has_hooks, status, workers
-
-MAIL_GID = grp.getgrnam('mail').gr_gid
 
 
 @pytest.fixture
 def spooled(make):
-    """An instance without home_mailbox: mbox files in a spool like /var/mail."""
+    """An instance without home_mailbox: mbox files in the mail spool."""
     def build(**settings):
         m = make(home_mailbox=None, **settings)
-        m.box = m.dir / 'mail'
-        m.box.mkdir()
-        if ROOT:
-            os.chown(m.box, 0, MAIL_GID)
-            os.chmod(m.box, 0o2775)
-        m.write_conf(mail_spool_directory=m.box)
+        m.box = m.mail_spool
         return m
     return build
 
