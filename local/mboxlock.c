@@ -15,6 +15,7 @@
 
 #define PAUSE_MIN_MS 5
 #define PAUSE_MAX_MS 250
+#define CHANGES_MAX  100 /* times that things changed under our hands */
 #define OPEN_FLAGS   (O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 
 /* How a try to get hold of something has ended. */
@@ -311,6 +312,7 @@ mboxlock_take(struct mboxlock *l, struct outcome *o)
 {
 	const uint64_t late_at = now_ms() + l->wait_ms;
 	uint64_t pause = PAUSE_MIN_MS;
+	unsigned changes = 0;
 	enum try r;
 
 	outcome_set(o, FATE_DEFERRED, "4.2.0", "%s: is being replaced all the "
@@ -320,7 +322,8 @@ mboxlock_take(struct mboxlock *l, struct outcome *o)
 		if (r == TRY_DONE || r == TRY_BROKEN) {
 			return r == TRY_DONE;
 		}
-		if (now_ms() >= late_at) {
+		if (r == TRY_AGAIN ? ++changes > CHANGES_MAX :
+		    now_ms() >= late_at) {
 			return false;
 		}
 		pause_ms(r == TRY_AGAIN ? 1 : pause);
