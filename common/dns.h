@@ -18,6 +18,7 @@
 #include "common/strbuf.h"
 
 #define DNS_NAME_MAX    253 /* octets of a name as text (RFC 1035, 2.3.4) */
+#define DNS_LABEL_MAX   63
 #define DNS_RECORDS_MAX 256 /* records of one answer; more are left out */
 
 /* The types that can be asked for: their numbers in DNS. */
@@ -46,11 +47,27 @@ struct dns_record {
 	                        null MX of RFC 7505 */
 };
 
+/* What IPC_DNS_ANSWER says; slices borrow from it. */
+struct dns_answer {
+	enum dns_status status;
+	bool secure;          /* validated by the resolver (AD) */
+	uint32_t ttl;         /* seconds that it may be kept */
+	struct slice records; /* for dns_record_decode(); not checked yet */
+	struct slice reason;  /* in words, when there are no records */
+};
+
 void dns_record_encode(const struct dns_record *r, struct strbuf *out);
 /* Cut the next record off *in; false at the end or at bad input (*bad tells
    which). `type' decides what is right. Borrows from *in. */
 bool dns_record_decode(struct slice *in, enum dns_type type,
     struct dns_record *r, bool *bad);
+/* False when the answer makes no sense: the sender broke the rules. */
+struct ipc_msg;
+bool dns_answer_of(const struct ipc_msg *m, struct dns_answer *out);
+
+const char *dns_type_name(enum dns_type type); /* "MX" */
+bool dns_type_known(uint64_t type);
+
 /* Lower case without the final dot into `out' (DNS_NAME_MAX + 1 octets, ends
    with NUL); false when it is not a name (labels of 1 to 63 octets of letters,
    digits, '-' and '_'). */

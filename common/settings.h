@@ -62,7 +62,7 @@ enum set_type {
 #define SET_FILE  (1u << 16) /* a path stands for the file's content */
 
 #define SETTINGS(S)                                                            \
-	S(TEXT, myhostname, "", 0, 255, P_CLEANUP | P_SMTPD | P_QMGR | P_LOCAL | P_FORKER | SET_FILE, \
+	S(TEXT, myhostname, "", 0, 255, P_CLEANUP | P_SMTPD | P_QMGR | P_LOCAL | P_FORKER | P_REMOTE | SET_FILE, \
 	    "this host's name as mail knows it; empty: the system's name, made fully qualified with mydomain") \
 	S(TEXT, mydomain, "", 0, 255, P_CLEANUP | SET_FILE,                    \
 	    "the domain of this host; empty: myhostname without its first label") \
@@ -109,9 +109,9 @@ enum set_type {
 	S(SIZE, spool_memory_limit, "64M", 1048576, UINT32_MAX, P_CLEANUP, "octets of fresh messages kept in memory for their first delivery") \
 	S(TEXT, runtime_directory, RUNSTATEDIR "/veredus", 1, 90, P_NONE, "sockets") \
 	S(TEXT, daemon_directory, DAEMONDIR, 1, 4000, P_NONE, "where the programs are") \
-	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_REMOTE, "address families: ipv4, ipv6") \
+	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_CLEANUP | P_REMOTE, "address families: ipv4, ipv6") \
 	S(LIST, dns_servers, "", 0, 8, P_DNS, "address:port of resolvers; empty: /etc/resolv.conf") \
-	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_NONE, "address:port to accept mail on; the address may be *") \
+	S(LIST, listen, "127.0.0.1:25, [::1]:25", 0, 64, P_CLEANUP | P_REMOTE, "address:port to accept mail on; the address may be *") \
 	S(LIST, inet_interfaces, "", 0, 10000, P_CLEANUP | P_REMOTE,           \
 	    "addresses of this host, for user@[address] and to notice an MX that points back here; empty: those of listen, for * those of all interfaces") \
 	S(TEXT, log, "syslog", 1, 4000, P_NONE, "syslog, stderr or file:PATH") \
@@ -144,7 +144,7 @@ enum set_type {
 	S(SECONDS, smtp_quit_timeout, "10s", 1, 3600, P_REMOTE, "the answer to QUIT and RSET") \
 	S(SECONDS, smtp_connection_cache_time_limit, "2s", 0, 3600, P_REMOTE, "an idle connection is kept this long for the next message") \
 	S(NUMBER, smtp_connection_reuse_count_limit, "100", 1, 100000, P_REMOTE, "messages over one connection") \
-	S(NUMBER, smtp_mx_address_limit, "5", 1, 100, P_REMOTE, "addresses of a next hop that one delivery tries") \
+	S(NUMBER, smtp_mx_address_limit, "5", 1, 100, P_CLEANUP | P_REMOTE, "addresses of a next hop that one delivery tries") \
 	S(SECONDS, dns_timeout, "20s", 1, 300, P_DNS, "a lookup ends after this long") \
 	S(NUMBER, dns_cache_limit, "50000", 0, 10000000, P_DNS, "answers that dns keeps") \
 	S(TEXT, dns_resolv_conf, "/etc/resolv.conf", 1, 4000, P_DNS, "where the resolvers stand, unless dns_servers is set; watched") \
