@@ -37,6 +37,8 @@ def test_kill_one_program_again_and_again(mta, program):
         mta.kill(program)
     wait_under_load(mta, a)
     account(mta, a)
+    if program in ('smtpd', 'cleanup'):
+        assert a.cut_off + a.refused > 0, 'transactions were in flight'
 
 
 def test_kill_the_workers_of_local(make):
@@ -66,6 +68,7 @@ def test_kill_everything_at_once_and_start_again(make):
         m.start()
     wait_under_load(m, a)
     account(m, a)
+    assert a.cut_off > 0, 'transactions were in flight'
     m.stop()
 
 

@@ -33,18 +33,35 @@ def test_many_messages_from_100_sessions(make, kept):
 
 def test_killed_and_restarted_in_the_middle(make):
     """smtp-source cannot go on after a lost connection; so programs behind
-    smtpd are killed while it sends, then all of it while the queue drains."""
+    smtpd are killed while it sends the first half. The second half is queued
+    as ann's home is away, and everything is killed, twice, while that drains."""
     m = make(smtpd_max_sessions=500, minimal_backoff_time='1s')
     m.start()
-    sender = threading.Thread(target=smtp_source, args=(m.port, N, 100, 'ann@mx.veredus.test', True))
+    half = N // 2
+    sender = threading.Thread(target=smtp_source, args=(m.port, half, 100, 'ann@mx.veredus.test', True))
     sender.start()
+    killed_while_sending = 0
     for program in ('local', 'qmgr', 'forker', 'users'):
         wait_until(lambda: m.queue_files() or not sender.is_alive(), 'mail in the queue')
+        killed_while_sending += sender.is_alive()
         m.kill(program)
     sender.join(180)
-    assert not sender.is_alive()
-    m.kill_all()
+    assert not sender.is_alive() and killed_while_sending > 0
+    away = m.home['ann'].with_suffix('.away')
+    wait_until(lambda: len(m.maildir('ann')) >= half, 'the first half\n' + m.tail(), 180)
+    m.stop()                # ann's worker would go on in the home that it has
+    os.rename(m.home['ann'], away)
     m.start()
+    smtp_source(m.port, N - half, 100, 'ann@mx.veredus.test', False)
+    assert len(m.queue_files()) == N - half
+    os.rename(away, m.home['ann'])
+    there = half
+    for _ in range(2):
+        wait_until(lambda n=there: len(m.maildir('ann')) > n, 'the queue drains')
+        m.kill_all()
+        there = len(m.maildir('ann'))
+        assert there < N and m.queue_files(), 'killed in the middle'
+        m.start()
     check_all_there(m, N)
     m.stop()
 
