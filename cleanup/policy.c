@@ -7,9 +7,9 @@
 #include "common/addr.h"
 #include "common/xmalloc.h"
 
-static bool
-open_maps(struct maplist *l, const char *setting, const struct strlist *from,
-    struct strbuf *why)
+bool
+policy_open_maps(struct maplist *l, const char *setting,
+    const struct strlist *from, struct strbuf *why)
 {
 	struct strbuf reason;
 	bool ok = true;
@@ -190,42 +190,11 @@ close_networks(struct netlist *l)
 	free(l->at);
 }
 
-/* "host", "host:port", "[host]", "[host]:port", "[address]:port". */
-static bool
-good_nexthop(struct slice s)
-{
-	struct slice host, port = { NULL, 0 };
-	struct cidr unused;
-	uint64_t number;
-	size_t at;
-
-	if (s.n > 0 && s.p[0] == '[') {
-		at = slice_find(s, ']');
-		if (at == s.n) {
-			return false;
-		}
-		host = slice_make(s.p + 1, at - 1);
-		port = slice_make(s.p + at + 1, s.n - at - 1);
-	} else {
-		at = slice_find(s, ':');
-		host = slice_make(s.p, at);
-		port = slice_make(s.p + at, s.n - at);
-	}
-	if (port.n > 0 && (port.p[0] != ':' ||
-	    !slice_number(slice_make(port.p + 1, port.n - 1), 65535,
-	    &number) || number == 0)) {
-		return false;
-	}
-	return addr_is_domain(host) || (s.p[0] == '[' &&
-	    cidr_parse_addr(slice_make(s.p, host.n + 2), &unused));
-}
-
 static bool
 take_names(struct policy *p, const struct settings *s, struct strbuf *why)
 {
 	struct slice host = slice_of(s->myhostname), domain;
 	struct slice origin = slice_of(s->myorigin);
-	struct slice hop = slice_of(s->relayhost);
 	bool ok = true;
 	size_t dot;
 
@@ -237,10 +206,6 @@ take_names(struct policy *p, const struct settings *s, struct strbuf *why)
 	}
 	if (!addr_is_domain(origin)) {
 		ok = refuse(why, "myorigin", origin, "not a domain");
-	}
-	if (hop.n > 0 && !good_nexthop(hop)) {
-		ok = refuse(why, "relayhost", hop,
-		    "not of the form host, [host] or [host]:port");
 	}
 	p->myorigin = xslicedup(origin);
 	p->mydomain = xslicedup(domain);
@@ -282,20 +247,22 @@ policy_new(const struct settings *s, const struct strlist *own_addresses,
 	p->recursion_limit = s->alias_recursion_limit;
 	ok = take_names(p, s, why);
 	ok = take_own(p, own_addresses, why) && ok;
-	ok = open_maps(&p->alias, "alias_maps", &s->alias_maps, why) && ok;
-	ok = open_maps(&p->canonical, "canonical_maps", &s->canonical_maps,
-	    why) && ok;
-	ok = open_maps(&p->virtual_alias, "virtual_alias_maps",
+	ok = policy_open_maps(&p->alias, "alias_maps", &s->alias_maps, why) &&
+	    ok;
+	ok = policy_open_maps(&p->canonical, "canonical_maps",
+	    &s->canonical_maps, why) && ok;
+	ok = policy_open_maps(&p->virtual_alias, "virtual_alias_maps",
 	    &s->virtual_alias_maps, why) && ok;
-	ok = open_maps(&p->transport, "transport_maps", &s->transport_maps,
-	    why) && ok;
-	ok = open_maps(&p->relocated, "relocated_maps", &s->relocated_maps,
-	    why) && ok;
+	ok = policy_open_maps(&p->transport, "transport_maps",
+	    &s->transport_maps, why) && ok;
+	ok = policy_open_maps(&p->relocated, "relocated_maps",
+	    &s->relocated_maps, why) && ok;
 	ok = open_domains(&p->mydestination, "mydestination",
 	    &s->mydestination, false, why) && ok;
 	ok = open_domains(&p->relay_domains, "relay_domains",
 	    &s->relay_domains, true, why) && ok;
 	ok = open_networks(&p->mynetworks, &s->mynetworks, why) && ok;
+	ok = policy_open_routes(p, s, why) && ok;
 	if (!ok) {
 		policy_free(p);
 		return NULL;
@@ -314,9 +281,12 @@ policy_free(struct policy *p)
 	close_maps(&p->virtual_alias);
 	close_maps(&p->transport);
 	close_maps(&p->relocated);
+	close_maps(&p->relay_recipient);
+	close_maps(&p->local_recipient);
 	close_domains(&p->mydestination);
 	close_domains(&p->relay_domains);
 	close_networks(&p->mynetworks);
+	policy_close_routes(p);
 	free(p->own);
 	free(p->myorigin);
 	free(p->mydomain);

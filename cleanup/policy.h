@@ -10,6 +10,7 @@
 
 #include "cleanup/memo.h"
 #include "cleanup/resolve.h"
+#include "cleanup/route.h"
 #include "common/cidr.h"
 #include "common/table.h"
 
@@ -44,6 +45,12 @@ struct netlist {
 	size_t n;
 };
 
+/* A setting that holds a route. */
+struct policy_route {
+	struct route route;
+	char *text; /* what it borrows from */
+};
+
 struct policy {
 	struct maplist alias, canonical, virtual_alias, transport, relocated;
 	struct domlist mydestination, relay_domains;
@@ -54,9 +61,28 @@ struct policy {
 	char delimiter;          /* 0: none */
 	bool relocated_forward;
 	uint64_t expansion_limit, recursion_limit;
+	struct policy_route default_route, mailbox_route;
+	bool has_mailbox_route, has_relayhost;
+	struct nexthop relayhost;
+	struct maplist relay_recipient; /* n 0: all are valid */
+	struct maplist local_recipient; /* without "users:" */
+	bool local_users;        /* local_recipient_maps has "users:" */
+	bool local_all;          /* it is empty: all are taken */
+	bool aliases_listed;     /* it has all alias_maps */
+	char *luser_relay;       /* "${user}@example.org"; "" none */
 };
 
 enum domain_class { DOMAIN_LOCAL, DOMAIN_RELAY, DOMAIN_OUTSIDE, DOMAIN_TEMP };
+
+/* Parts of policy_new(), policy_free(); false: lines in `why'. */
+bool policy_open_maps(struct maplist *l, const char *setting,
+    const struct strlist *from, struct strbuf *why);
+bool policy_open_routes(struct policy *p, const struct settings *s,
+    struct strbuf *why);
+void policy_close_routes(struct policy *p);
+/* Append luser_relay's local-part with its parts filled in. */
+void policy_luser_local(struct slice template, struct slice user,
+    struct slice ext, struct strbuf *out);
 
 /* Which class; `domain' in lower case, a literal with its []. */
 enum domain_class policy_class(const struct policy *p, struct memo *m,

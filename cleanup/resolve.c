@@ -88,8 +88,8 @@ take_forward_path(struct walk *w, struct strbuf *address, bool *bare)
 	return true;
 }
 
-static bool
-is_trusted(struct walk *w, bool *temp)
+bool
+walk_is_trusted(struct walk *w, bool *temp)
 {
 	const char *which;
 	enum map_result r;
@@ -121,7 +121,7 @@ may_enter(struct walk *w)
 	}
 	if (!temp) {
 		r = walk_virtual_domain(w);
-		if (r == MAP_FOUND || (r == MAP_NONE && is_trusted(w, &temp))) {
+		if (r == MAP_FOUND || (r == MAP_NONE && walk_is_trusted(w, &temp))) {
 			return true;
 		}
 		temp = temp || r == MAP_TEMP;
@@ -213,6 +213,7 @@ expand(struct walk *w)
 		goto out;
 	}
 	n.local = bare && is_our_postmaster(w);
+	w->routing = walk_has_routing(w->addr.local);
 	if (!n.local && (!may_enter(w) || !canonicalise(w, &address))) {
 		goto out;
 	}
@@ -300,13 +301,12 @@ route_known(struct walk *w)
 
 	if (class == DOMAIN_TEMP) {
 		walk_fail_temp(w);
-	} else if (!walk_transport(w, 0, &local)) {
-		if (local) {
-			route_account(w);
-		} else {
-			walk_fail(w, 550, "5.4.4", "relaying is not available "
-			    "in this version");
-		}
+	} else if (walk_route(w, 0, class, local)) {
+		return;
+	} else if (w->p->has_mailbox_route) {
+		walk_mailbox_route(w, 0);
+	} else {
+		route_account(w);
 	}
 }
 
@@ -314,7 +314,7 @@ static void
 route(struct walk *w)
 {
 	struct node n = { .parent = NOBODY, .named_by = w->rq->forward_path,
-		.address = w->rq->forward_path,
+		.address = w->rq->forward_path, .configured = true,
 		.skip_alias = slice_make("", 0) };
 
 	walk_push(w, &n);

@@ -1,6 +1,7 @@
 /*
  * The stages of a node: virtual_alias_maps, the class of its domain,
- * relocated_maps, transport_maps, alias_maps, the account.
+ * relocated_maps, relay_recipient_maps; then its route (resolve_route.c), and
+ * what is local goes on in resolve_local.c.
  */
 #include "config.h"
 
@@ -8,7 +9,6 @@
 #include "common/addr.h"
 
 #define MOVED_MAX 400 /* octets of a new address: it must fit into a reply */
-#define NO_RELAY "relaying is not available in this version"
 
 /* A sender must get the whole new address (RFC 5321, 3.4), once at least. */
 static void
@@ -20,214 +20,6 @@ fail_moved(struct walk *w, struct slice to)
 		walk_fail(w, 551, "5.1.6", "User has moved to %.*s; please try "
 		    "<%.*s>", SLF(to), SLF(to));
 	}
-}
-
-static void
-fail_outside(struct walk *w, uint32_t at)
-{
-	const struct node *n = &w->nodes[at];
-
-	if (n->moved) {
-		fail_moved(w, n->address);
-	} else if (n->configured) {
-		walk_fail(w, 550, "5.4.4", "Recipient address rejected: its "
-		    "alias target <%.*s> is not on this host, and " NO_RELAY,
-		    SHOWN(n->address));
-	} else {
-		walk_fail(w, 550, "5.4.4", "Recipient address rejected: "
-		    NO_RELAY);
-	}
-}
-
-/* "ann%c@d", "b!ann", "\"ann@c\"": routing of an older time. */
-static bool
-has_routing(struct slice local)
-{
-	return slice_find(local, '@') < local.n ||
-	    slice_find(local, '%') < local.n || slice_find(local, '!') < local.n;
-}
-
-/* There is no such mailbox. If a map named it the fault is ours: the mail
-   waits until it is repaired. */
-static void
-fail_unknown(struct walk *w, uint32_t at, const char *in)
-{
-	const struct node *n = &w->nodes[at];
-
-	if (n->configured) {
-		walk_fail(w, 451, "4.3.5", "\"%.*s\" names <%.*s>, an unknown "
-		    "user", SHOWN(n->named_by), SHOWN(n->address));
-	} else if (has_routing(w->addr.local)) {
-		walk_fail(w, 550, "5.7.1", "Relay access denied");
-	} else {
-		walk_fail(w, 550, "5.1.1", "Recipient address rejected: User "
-		    "unknown%s", in);
-	}
-}
-
-bool
-walk_is_postmaster(const struct walk *w)
-{
-	return slice_eq(w->addr.local, SL("postmaster"));
-}
-
-/* Look the node's names up in alias_maps. NONE: no alias. */
-static enum map_result
-find_alias(struct walk *w, const struct node *n, struct slice *key)
-{
-	const struct slice names[] = { w->addr.local, w->addr.user };
-	enum map_result r = MAP_NONE;
-	size_t i;
-
-	for (i = 0; i < (w->addr.has_ext ? 2 : 1) && r == MAP_NONE; i++) {
-		*key = names[i];
-		if (n->skip_alias.n > 0 && slice_eq(*key, n->skip_alias)) {
-			memo_note(w->memo, "alias_maps", *key,
-			    "names itself: the user of that name");
-			continue;
-		}
-		r = maplist_find(&w->p->alias, w->memo, *key, &w->found.value);
-	}
-	return r;
-}
-
-static void
-root_account(struct walk *w, uint32_t at)
-{
-	uint64_t uid = 0;
-
-	switch (memo_user(w->memo, SL("root"), &uid)) {
-	case MEMO_USER_WAIT:
-		w->waits = true;
-		break;
-	case MEMO_USER_TEMP:
-		walk_fail_temp(w);
-		break;
-	case MEMO_USER_FOUND:
-		walk_account_final(w, at, SL("root"), SL(""), uid);
-		break;
-	case MEMO_USER_NONE:
-		walk_fail(w, 451, "4.3.5", "postmaster needs an alias on this "
-		    "host");
-		break;
-	}
-}
-
-/* postmaster without alias and account is whoever root is (RFC 5321, 4.5.1). */
-static void
-postmaster_is_root(struct walk *w, uint32_t at)
-{
-	enum map_result r = maplist_find(&w->p->alias, w->memo, SL("root"),
-	    &w->found.value);
-
-	if (r == MAP_FOUND) {
-		memo_note(w->memo, "postmaster", w->addr.local,
-		    "neither alias nor account: root's alias");
-		walk_children(w, at, "alias_maps", SL("root"),
-		    strbuf_slice(&w->found.value));
-	} else if (r == MAP_TEMP) {
-		walk_fail_temp(w);
-	} else {
-		memo_note(w->memo, "postmaster", w->addr.local,
-		    "neither alias nor account, as root has no alias: root");
-		root_account(w, at);
-	}
-}
-
-static void
-to_account(struct walk *w, uint32_t at)
-{
-	struct slice name, ext;
-	uint64_t uid = 0;
-
-	switch (walk_account(w, &name, &ext, &uid)) {
-	case MEMO_USER_WAIT:
-		w->waits = true;
-		break;
-	case MEMO_USER_TEMP:
-		walk_fail_temp(w);
-		break;
-	case MEMO_USER_FOUND:
-		walk_account_final(w, at, name, ext, uid);
-		break;
-	case MEMO_USER_NONE:
-		if (walk_is_postmaster(w)) {
-			postmaster_is_root(w, at);
-		} else {
-			fail_unknown(w, at, "");
-		}
-		break;
-	}
-}
-
-void
-walk_local(struct walk *w, uint32_t at)
-{
-	struct slice key = w->addr.local;
-	enum map_result r = MAP_NONE;
-
-	if (!w->nodes[at].escaped) {
-		r = find_alias(w, &w->nodes[at], &key);
-	}
-	if (r == MAP_FOUND) {
-		walk_children(w, at, "alias_maps", key,
-		    strbuf_slice(&w->found.value));
-	} else if (r == MAP_TEMP) {
-		walk_fail_temp(w);
-	} else {
-		to_account(w, at);
-	}
-}
-
-/* "error:5.1.6 text", "error:text". */
-static void
-fail_by_transport(struct walk *w, struct slice text)
-{
-	struct slice rest = text, esc;
-	const char *code = "5.0.0";
-	struct strbuf b;
-
-	if (slice_word(&rest, " \t", &esc) && esc.n >= 5 && esc.n < 12 &&
-	    (esc.p[0] == '4' || esc.p[0] == '5') && esc.p[1] == '.') {
-		code = arena_dup(&w->arena, esc).p;
-		text = slice_trim(rest);
-	}
-	strbuf_init(&b, 1000);
-	strbuf_add_quoted(&b, text.n > 0 ? text : SL("not accepted here"), 300);
-	walk_fail(w, code[0] == '4' ? 450 : 550, code, "%s", b.p);
-	strbuf_clear(&b);
-}
-
-bool
-walk_transport(struct walk *w, uint32_t at, bool *local)
-{
-	struct slice v, transport;
-	enum map_result r;
-	size_t colon;
-
-	r = policy_transport(w->p, w->memo, &w->addr, &w->found.value);
-	if (r == MAP_TEMP) {
-		walk_fail_temp(w);
-		return true;
-	}
-	if (r == MAP_NONE) {
-		return false;
-	}
-	v = slice_trim(strbuf_slice(&w->found.value));
-	colon = slice_find(v, ':');
-	transport = slice_make(v.p, colon);
-	if (slice_case_eq(transport, SL("error")) && colon < v.n) {
-		fail_by_transport(w, slice_trim(slice_make(v.p + colon + 1,
-		    v.n - colon - 1)));
-		return true;
-	}
-	if (slice_case_eq(transport, SL("local"))) {
-		*local = true;
-	} else if (transport.n > 0) {
-		fail_outside(w, at);
-		return true;
-	}
-	return false;
 }
 
 /* relocated_maps: true when the node has moved on. */
@@ -281,6 +73,27 @@ walk_virtual_domain(struct walk *w)
 	    &w->found.value);
 }
 
+/* relay_recipient_maps: true when they do not name it. What our own maps name is
+   for the other host to judge, and postmaster is always taken. */
+static bool
+is_no_relay_recipient(struct walk *w, uint32_t at)
+{
+	enum map_result r;
+
+	if (w->p->relay_recipient.n == 0 || w->nodes[at].configured ||
+	    walk_is_postmaster(w)) {
+		return false;
+	}
+	r = policy_find(w->p, w->memo, &w->p->relay_recipient, &w->addr,
+	    &w->found);
+	if (r == MAP_TEMP) {
+		walk_fail_temp(w);
+	} else if (r == MAP_NONE) {
+		walk_fail_unknown(w, at, " in relay recipient table");
+	}
+	return r != MAP_FOUND;
+}
+
 /* The node is not, or no longer, a virtual alias. */
 static void
 by_domain(struct walk *w, uint32_t at, enum domain_class class)
@@ -294,13 +107,11 @@ by_domain(struct walk *w, uint32_t at, enum domain_class class)
 	} else if (r == MAP_FOUND && walk_is_postmaster(w)) {
 		walk_local(w, at);
 	} else if (r == MAP_FOUND) {
-		fail_unknown(w, at, " in virtual alias table");
-	} else if (!is_relocated(w, at) && !walk_transport(w, at, &local)) {
-		if (local) {
-			walk_local(w, at);
-		} else {
-			fail_outside(w, at);
-		}
+		walk_fail_unknown(w, at, " in virtual alias table");
+	} else if (!is_relocated(w, at) &&
+	    !(class == DOMAIN_RELAY && is_no_relay_recipient(w, at)) &&
+	    !walk_route(w, at, class, local)) {
+		walk_local(w, at);
 	}
 }
 

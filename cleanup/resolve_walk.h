@@ -63,6 +63,7 @@ struct walk {
 	struct lookup_addr addr; /* of the node at hand */
 	struct found found;
 	struct strbuf text, buf; /* scratch */
+	bool routing;            /* the forward-path has old routing in it */
 	bool waits;              /* an answer of `users' is missing */
 	struct slice forward_to; /* 251: where a relocated user is now */
 };
@@ -81,9 +82,24 @@ void walk_fail_temp(struct walk *w);
 void walk_push(struct walk *w, const struct node *n);
 /* Visit all nodes. */
 void walk_run(struct walk *w);
-/* transport_maps, for w->addr: true when it refuses, by walk_fail; *local when
-   the entry says so. */
-bool walk_transport(struct walk *w, uint32_t at, bool *local);
+/*
+ * The route of node `at', whose address is w->addr and whose domain is of this
+ * class; `local': mail for it stays here unless transport_maps say otherwise.
+ * False: it stays here. True: it has its target, or was refused, or waits.
+ */
+bool walk_route(struct walk *w, uint32_t at, enum domain_class class,
+    bool local);
+/* By mailbox_transport, which is set. */
+void walk_mailbox_route(struct walk *w, uint32_t at);
+/* local_recipient_maps: true when they do not name the node, or not yet. */
+bool walk_refuse_unlisted(struct walk *w, uint32_t at);
+/* There is no such mailbox. If a map named it the fault is ours: the mail waits
+   until it is repaired. */
+void walk_fail_unknown(struct walk *w, uint32_t at, const char *in);
+/* May the client relay? *temp: that cannot be told now. */
+bool walk_is_trusted(struct walk *w, bool *temp);
+/* "ann%c@d", "b!ann", "\"ann@c\"": routing of an older time. */
+bool walk_has_routing(struct slice local);
 /* postmaster@ is always taken, where we take any mail at all. */
 bool walk_is_postmaster(const struct walk *w);
 /* Has virtual_alias_maps the domain of w->addr as a key of its own? */

@@ -56,7 +56,8 @@ surroundings_paths(const struct settings *s, struct strlist *dirs,
 	const struct strlist *const lists[] = { &s->alias_maps,
 		&s->canonical_maps, &s->virtual_alias_maps,
 		&s->transport_maps, &s->relocated_maps, &s->mydestination,
-		&s->mynetworks, &s->relay_domains };
+		&s->mynetworks, &s->relay_domains,
+		&s->local_recipient_maps, &s->relay_recipient_maps };
 	struct sandbox_path *p;
 	size_t i, k;
 

@@ -97,6 +97,14 @@ map_refresh(struct map *m)
 	}
 }
 
+void
+map_each(struct map *m, map_each_cb *cb, void *arg)
+{
+	if (m->type->each != NULL) {
+		m->type->each(m, cb, arg);
+	}
+}
+
 const char *
 map_path(const struct map *m)
 {

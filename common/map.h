@@ -47,6 +47,12 @@ bool map_trusted(const struct map *m);
 /* FOUND: `value' is replaced by it. TEMP: `value' says why. */
 enum map_result map_lookup(struct map *m, struct slice key,
     struct strbuf *value);
+/*
+ * Call `cb' for each entry, until it returns false: to check the values at load.
+ * A type whose entries cannot be listed (cidr) calls it for none.
+ */
+void map_each(struct map *m,
+    bool (*cb)(void *arg, struct slice key, struct slice value), void *arg);
 /* A cdb file that was replaced is found out by map_lookup, at most once a
    second; this looks at once (tests, `veredus map -q'). */
 void map_refresh(struct map *m);

@@ -156,6 +156,26 @@ lookup_cdb(struct map *m, struct slice key, struct strbuf *value)
 	return MAP_FOUND;
 }
 
+/* A damaged record ends it: that one is found when it is looked up. */
+static void
+each_cdb(struct map *m, map_each_cb *cb, void *arg)
+{
+	struct state *s = m->state;
+	const void *key, *value;
+	unsigned place;
+
+	cdb_seqinit(&place, &s->cdb);
+	while (cdb_seqnext(&place, &s->cdb) > 0) {
+		key = cdb_getkey(&s->cdb);
+		value = cdb_getdata(&s->cdb);
+		if (key == NULL || value == NULL ||
+		    !cb(arg, slice_make(key, cdb_keylen(&s->cdb)),
+		    slice_make(value, cdb_datalen(&s->cdb)))) {
+			break;
+		}
+	}
+}
+
 static void
 close_cdb(struct map *m)
 {
@@ -166,4 +186,4 @@ close_cdb(struct map *m)
 }
 
 const struct map_type map_cdb = { "cdb", open_cdb, lookup_cdb, close_cdb,
-	refresh_cdb };
+	refresh_cdb, each_cdb };

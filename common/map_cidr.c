@@ -153,4 +153,4 @@ close_cidr(struct map *m)
 }
 
 const struct map_type map_cidr = { "cidr", open_cidr, lookup_cidr, close_cidr,
-	NULL };
+	NULL, NULL };

@@ -18,6 +18,8 @@ struct map {
 	bool trusted; /* of a file: set by map_file_open; else true */
 };
 
+typedef bool map_each_cb(void *arg, struct slice key, struct slice value);
+
 struct map_type {
 	const char *name;
 	/* Fills state, and path if there is a file. On false `why' says it;
@@ -27,6 +29,7 @@ struct map_type {
 	    struct strbuf *value);
 	void (*close)(struct map *m);
 	void (*refresh)(struct map *m); /* may be NULL */
+	void (*each)(struct map *m, map_each_cb *cb, void *arg); /* the same */
 };
 
 extern const struct map_type map_cdb, map_file, map_inline, map_static,

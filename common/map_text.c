@@ -53,6 +53,17 @@ lookup_entries(struct map *m, struct slice key, struct strbuf *value)
 }
 
 static void
+each_entry(struct map *m, map_each_cb *cb, void *arg)
+{
+	const struct mapentries *e = m->state;
+	size_t i;
+
+	for (i = 0; i < e->n && cb(arg, mapentries_key(e, i),
+	    mapentries_value(e, i)); i++) {
+	}
+}
+
+static void
 close_entries(struct map *m)
 {
 	mapentries_clear(m->state);
@@ -81,14 +92,20 @@ lookup_static(struct map *m, struct slice key, struct strbuf *value)
 }
 
 static void
+each_static(struct map *m, map_each_cb *cb, void *arg)
+{
+	(void)cb(arg, SL("any key"), slice_of(m->state));
+}
+
+static void
 close_static(struct map *m)
 {
 	free(m->state);
 }
 
 const struct map_type map_file = { "file", open_file, lookup_entries,
-	close_entries, NULL };
+	close_entries, NULL, each_entry };
 const struct map_type map_inline = { "inline", open_inline, lookup_entries,
-	close_entries, NULL };
+	close_entries, NULL, each_entry };
 const struct map_type map_static = { "static", open_static, lookup_static,
-	close_static, NULL };
+	close_static, NULL, each_static };

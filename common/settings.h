@@ -10,6 +10,8 @@
  * The file: "name = value" lines; a line that begins with white space goes on
  * with the value before; "#" at the start of a line is a comment. In a value
  * "$name" and "${name}" stand for another setting's value ("$$" is a dollar).
+ * In a row marked SET_PARTS $user, $extension and $domain are kept as they are:
+ * they stand for parts of the address that the value is used for.
  * A value of a TEXT row marked SET_FILE that is an absolute path is replaced by
  * the first line of that file (myorigin = /etc/mailname). Lists are separated
  * by commas or white space; a member "/path" of a SET_FILE list is replaced by
@@ -60,6 +62,8 @@ enum set_type {
 #define P_NONE    0u /* master only */
 #define P_ALL     0x1ffu
 #define SET_FILE  (1u << 16) /* a path stands for the file's content */
+#define SET_PARTS (1u << 17) /* $user, $extension and $domain stay: parts of an
+                                address that comes later */
 
 #define SETTINGS(S)                                                            \
 	S(TEXT, myhostname, "", 0, 255, P_CLEANUP | P_SMTPD | P_QMGR | P_LOCAL | P_FORKER | P_REMOTE | SET_FILE, \
@@ -87,7 +91,7 @@ enum set_type {
 	S(LIST, relocated_maps, "", 0, 16, P_CLEANUP, "users that have moved, with their new address") \
 	S(LIST, local_recipient_maps, "users: $alias_maps", 0, 16, P_CLEANUP,  \
 	    "the valid recipients of mydestination; users: is the account database; empty: all are taken, and unknown ones bounce") \
-	S(TEXT, luser_relay, "", 0, 255, P_CLEANUP, "where mail for unknown local users goes: an address; $user, $extension and $domain stand for parts of theirs") \
+	S(TEXT, luser_relay, "", 0, 255, P_CLEANUP | SET_PARTS, "where mail for unknown local users goes: an address; $user, $extension and $domain stand for parts of theirs; local_recipient_maps must let them in") \
 	S(TEXT, mailbox_transport, "", 0, 255, P_CLEANUP, "who delivers to the mailboxes of local users instead of local, after aliases: lmtp:unix:/path") \
 	S(BOOL, relocated_forward, "no", 0, 0, P_CLEANUP,                      \
 	    "forward mail of relocated users (251) instead of refusing it (551)") \
@@ -118,7 +122,7 @@ enum set_type {
 	S(BOOL, debug, "no", 0, 0, P_ALL, "log debug lines")                   \
 	S(SECONDS, minimal_backoff_time, "5m", 1, 864000, P_QMGR, "the first retry of a deferred recipient") \
 	S(SECONDS, maximal_backoff_time, "66m", 1, 864000, P_QMGR, "the longest time between two attempts") \
-	S(SECONDS, maximal_queue_lifetime, "5d", 1, 8640000, P_QMGR, "a message is given up after this long") \
+	S(SECONDS, maximal_queue_lifetime, "5d", 1, 8640000, P_CLEANUP | P_QMGR, "a message is given up after this long") \
 	S(SECONDS, bounce_queue_lifetime, "5d", 1, 8640000, P_QMGR, "the same for one with the null reverse-path") \
 	S(SECONDS, delay_warning_time, "0", 0, 8640000, P_QMGR, "the sender is told of mail that waits this long; 0: never") \
 	S(BOOL, soft_bounce, "no", 0, 0, P_QMGR | P_SMTPD, "for tests of a new configuration: no permanent failure, each 5yz becomes 4yz") \
@@ -133,7 +137,7 @@ enum set_type {
 	S(NUMBER, default_destination_recipient_limit, "100", 1, 256, P_QMGR, "recipients of one mail transaction to a next hop") \
 	S(NUMBER, remote_connection_limit, "5000", 1, 100000, P_REMOTE, "connections of remote at a time") \
 	S(TEXT, smtp_helo_name, "$myhostname", 1, 255, P_REMOTE | SET_FILE, "the name that remote gives itself in EHLO") \
-	S(LIST, lmtp_sockets, "", 0, 64, P_NONE, "UNIX sockets that mail may be delivered to, beside those that mailbox_transport and default_transport name") \
+	S(LIST, lmtp_sockets, "", 0, 64, P_CLEANUP, "UNIX sockets that mail may be delivered to, beside those that mailbox_transport and default_transport name") \
 	S(SECONDS, smtp_connect_timeout, "30s", 1, 3600, P_REMOTE, "a connection to one address") \
 	S(SECONDS, smtp_helo_timeout, "5m", 1, 3600, P_REMOTE, "the greeting, and the answer to EHLO (RFC 5321, 4.5.3.2.1)") \
 	S(SECONDS, smtp_mail_timeout, "5m", 1, 3600, P_REMOTE, "the answer to MAIL (4.5.3.2.2)") \

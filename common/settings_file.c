@@ -70,6 +70,14 @@ take_reference(struct slice *rest, struct slice *name)
 	return true;
 }
 
+/* A part of an address that is not known yet: "${user}" stays. */
+static bool
+is_part(const struct set_row *row, struct slice name)
+{
+	return (row->flags & SET_PARTS) != 0 && (slice_eq(name, SL("user")) ||
+	    slice_eq(name, SL("extension")) || slice_eq(name, SL("domain")));
+}
+
 /* The raw text of `row' with all references replaced. */
 static bool
 expand(struct settings_load *l, const struct set_row *row, struct strbuf *out)
@@ -91,6 +99,8 @@ expand(struct settings_load *l, const struct set_row *row, struct strbuf *out)
 			ok = false;
 		} else if (name.p[0] == '$') {
 			(void)strbuf_add_char(out, '$');
+		} else if (is_part(row, name)) {
+			(void)strbuf_printf(out, "${%.*s}", SLF(name));
 		} else {
 			ok = add_reference(l, row, name, out);
 		}

@@ -295,6 +295,38 @@ world_turn(struct world *w)
 	answer_users(w);
 }
 
+static void
+set(struct world *w, const char *name, const char *value)
+{
+	struct strbuf why;
+
+	strbuf_init(&why, 0);
+	if (!settings_set(&w->settings, settings_find(slice_of(name)),
+	    slice_of(value), &why)) {
+		fail_msg("%s: %s", name, why.p);
+	}
+	strbuf_clear(&why);
+}
+
+void
+world_set_aliases(struct world *w, const char *aliases)
+{
+	const struct strlist own = { NULL, 0 };
+	struct policy *old = w->pg.policy;
+	struct strbuf text;
+
+	strbuf_init(&text, 0);
+	(void)strbuf_printf(&text, "users: %s", aliases);
+	set(w, "alias_maps", aliases);
+	set(w, "local_recipient_maps", text.p);
+	strbuf_reset(&text);
+	w->pg.policy = policy_new(&w->settings, &own, &text);
+	assert_non_null(w->pg.policy);
+	resolving_set_policy(w->pg.resolving, w->pg.policy);
+	policy_free(old);
+	strbuf_clear(&text);
+}
+
 void
 world_settle(struct world *w)
 {

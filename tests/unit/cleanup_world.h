@@ -65,6 +65,9 @@ void world_restart(struct world *w);
 	} while (0)
 /* A turn of at most a millisecond. */
 void world_turn(struct world *w);
+/* A reload with other alias_maps; local_recipient_maps follow, as their default
+   does. */
+void world_set_aliases(struct world *w, const char *aliases);
 /* Until nothing is on its way any more. */
 void world_settle(struct world *w);
 

@@ -361,9 +361,6 @@ reload_while_they_wait(void **state)
 {
 	struct world w;
 	struct verdict v[2];
-	struct policy *old;
-	const struct strlist own = { NULL, 0 };
-	struct strbuf why;
 	uint32_t id;
 
 	(void)state;
@@ -371,14 +368,7 @@ reload_while_they_wait(void **state)
 	w.answer_users = false;
 	assert_int_not_equal(ask(&w, "new@example.org", &v[0]), 0);
 	id = ask(&w, "new@example.org", &v[1]);
-	strbuf_init(&why, 0);
-	assert_true(settings_set(&w.settings, settings_find(SL("alias_maps")),
-	    SL("inline:{ new=ann }"), &why));
-	old = w.pg.policy;
-	w.pg.policy = policy_new(&w.settings, &own, &why);
-	assert_non_null(w.pg.policy);
-	resolving_set_policy(w.pg.resolving, w.pg.policy);
-	policy_free(old);
+	world_set_aliases(&w, "inline:{ new=ann }");
 	resolving_cancel(w.pg.resolving, id); /* the id is still the same */
 	w.answer_users = true;
 	world_wait(&w, v[0].times == 1);

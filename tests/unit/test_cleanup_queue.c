@@ -296,22 +296,6 @@ marks(void **state)
 	world_end(&w);
 }
 
-static void
-set_policy(struct world *w, const char *aliases)
-{
-	const struct set_row *row = settings_find(SL("alias_maps"));
-	const struct strlist own = { NULL, 0 };
-	struct policy *old = w->pg.policy;
-	struct strbuf why;
-
-	strbuf_init(&why, 0);
-	assert_true(settings_set(&w->settings, row, slice_of(aliases), &why));
-	w->pg.policy = policy_new(&w->settings, &own, &why);
-	assert_non_null(w->pg.policy);
-	resolving_set_policy(w->pg.resolving, w->pg.policy);
-	policy_free(old);
-}
-
 /* team was ann and bob; ann has the mail; team is bob, carl and ann now. */
 static void
 requeue_expands_anew(void **state)
@@ -328,7 +312,7 @@ requeue_expands_anew(void **state)
 	qid = smtpd_message(&w, 1, "team@example.org", TEXT);
 	assert_int_equal(take(&w, 1, 9, got), 1);
 	assert_int_equal(send_fate(&w, qid, 0, FATE_DELIVERED)->u[1], 0);
-	set_policy(&w, "inline:{ {team=ann, bob, carl} }");
+	world_set_aliases(&w, "inline:{ {team=ann, bob, carl} }");
 	assert_int_equal(mark(&w, qid, IPC_MARK_REQUEUE, "")->u[1], 0);
 	assert_int_equal(get(&w, qid, 0, false)->type, IPC_GONE);
 	peer_send(&w.qmgr, IPC_TAKE, 2, "u", (uint64_t)9);
@@ -361,7 +345,7 @@ requeue_that_finds_nobody(void **state)
 	(void)state;
 	world_begin(&w, "alias_maps = inline:{ gone=ann }\n");
 	qid = smtpd_message(&w, 1, "gone@example.org", TEXT);
-	set_policy(&w, "inline:{ other=bob }");
+	world_set_aliases(&w, "inline:{ other=bob }");
 	g = mark(&w, qid, IPC_MARK_REQUEUE, "");
 	assert_int_equal(g->u[1], 2);
 	assert_true(strstr(g->s[2].p, "left as it is") != NULL);
@@ -381,7 +365,7 @@ requeue_of_the_served(void **state)
 	world_begin(&w, "alias_maps = inline:{ {team=ann, bob} }\n");
 	qid = smtpd_message(&w, 1, "team@example.org", TEXT);
 	assert_int_equal(send_fate(&w, qid, 0, FATE_DELIVERED)->u[1], 0);
-	set_policy(&w, "inline:{ team=ann }");
+	world_set_aliases(&w, "inline:{ team=ann }");
 	assert_int_equal(mark(&w, qid, IPC_MARK_REQUEUE, "")->u[1], 0);
 	assert_int_equal(spool_count(w.pg.spool), 0);
 	world_end(&w);
@@ -413,7 +397,7 @@ requeue_of_a_large_one(void **state)
 		assert_int_equal(smtpd_content(&w, 1, piece), 0);
 	}
 	assert_int_equal(smtpd_commit(&w, 1, 8 + PIECES * 60000, &qid), 250);
-	set_policy(&w, "inline:{ one=carl }");
+	world_set_aliases(&w, "inline:{ one=carl }");
 	assert_int_equal(mark(&w, qid, IPC_MARK_REQUEUE, "")->u[1], 0);
 	peer_send(&w.qmgr, IPC_TAKE, 2, "u", (uint64_t)9);
 	g = peer_next(&w, &w.qmgr, IPC_ENTRY);

@@ -23,7 +23,9 @@ struct world {
 };
 
 enum { PLAIN, ALIASES, EXT, EXT_DASH, VIRTUAL, CANON, MOVED, MOVED_FWD,
-	TRANSPORT, ORIGIN, WORLDS };
+	TRANSPORT, ORIGIN, RELAY, DEFAULT_HOP, NO_EXIT, HELD, RELAY_RCPT, MAPPED,
+	TAKE_ALL, LUSER, LUSER_EXT, LUSER_SELF, VALID, VALID_LUSER, LMTP,
+	LMTP_ALL, WORLDS };
 
 static const struct world worlds[] = {
 	[PLAIN] = { "plain", HEAD },
@@ -74,6 +76,50 @@ static const struct world worlds[] = {
 	    "relay_domains = err.example, sub.example, relay.example\n" },
 	[ORIGIN] = { "myorigin is elsewhere", HEAD "myorigin = big.example\n"
 	    "alias_maps = inline:{ postmaster=ann@localhost, up=ann }\n" },
+	[RELAY] = { "relayhost", HEAD "relayhost = Smart.Example:25\n"
+	    "transport_maps = inline:{ direct.example=smtp:, port.example={:[mx.example]:2525},"
+	    " .port.example={smtp:Mx.Example:26}, own@port.example={lmtp:inet:[::1]:24},"
+	    " same.example=smtp:smart.example }\n" },
+	[DEFAULT_HOP] = { "default_transport with a next hop", HEAD
+	    "relayhost = [smart.example]\n"
+	    "default_transport = lmtp:unix:/run/out.sock\n" },
+	[NO_EXIT] = { "nothing leaves", HEAD
+	    "default_transport = error:5.7.1 this host sends no mail out\n"
+	    "alias_maps = inline:{ {both=ann, x@outside.example}, away=x@outside.example }\n" },
+	[HELD] = { "what leaves is held", HEAD
+	    "default_transport = hold:until the line is up\n"
+	    "transport_maps = inline:{ ann@example.org=hold:, bob@example.org={hold: for Bob } }\n" },
+	[RELAY_RCPT] = { "relay_recipient_maps", HEAD
+	    "alias_maps = inline:{ up=away@relay.example }\n"
+	    "transport_maps = inline:{ relay.example=smtp:[10.0.0.25] }\n"
+	    "relay_recipient_maps = inline:{ known@relay.example=x, @all.relay.example=x }\n" },
+	[MAPPED] = { "a local domain is sent on", HEAD
+	    "mydestination = example.org, mapped.example\n"
+	    "alias_maps = inline:{ sales=ann }\n"
+	    "transport_maps = inline:{ mapped.example=smtp:[10.0.0.25] }\n" },
+	[TAKE_ALL] = { "no list of valid recipients", HEAD
+	    "local_recipient_maps =\n"
+	    "alias_maps = inline:{ sales=ann, gone=nobody }\n" },
+	[LUSER] = { "luser_relay", HEAD "recipient_delimiter = +\n"
+	    "local_recipient_maps =\nluser_relay = $user@other.example\n"
+	    "virtual_alias_maps = inline:{ v@example.org=nobody }\n" },
+	[LUSER_EXT] = { "luser_relay with parts", HEAD
+	    "recipient_delimiter = +\nalias_maps = inline:{ crew=bob }\n"
+	    "local_recipient_maps =\nluser_relay = crew+${user}-${extension}\n" },
+	[LUSER_SELF] = { "luser_relay that is unknown itself", HEAD
+	    "local_recipient_maps =\nluser_relay = $user@$domain\n" },
+	[VALID] = { "valid recipients by a map", HEAD
+	    "alias_maps = inline:{ sales=ann, hidden=bob }\n"
+	    "local_recipient_maps = inline:{ sales=x, ann=x, ghost@example.org=x, root=x }\n" },
+	[VALID_LUSER] = { "valid recipients by a map, luser_relay", HEAD
+	    "local_recipient_maps = users:, inline:{ ghost=x }\n"
+	    "luser_relay = bob\n" },
+	[LMTP] = { "mailbox_transport", HEAD
+	    "mailbox_transport = lmtp:unix:/run/Lmtp.sock\n"
+	    "alias_maps = inline:{ sales=ann, postmaster=ann, root=bob }\n"
+	    "recipient_delimiter = +\n" },
+	[LMTP_ALL] = { "mailbox_transport for all", HEAD
+	    "mailbox_transport = lmtp:mx.example:24\nlocal_recipient_maps =\n" },
 };
 _Static_assert(NELEMS(worlds) == WORLDS, "a row per world");
 
@@ -151,29 +197,39 @@ static const struct row rows[] = {
 	    OUT, 250, "2.1.5", "", "ann@example.org>ann" },
 	{ "bare postmaster, myorigin elsewhere", ORIGIN, "postmaster", OUT, 250,
 	    "2.1.5", "", "ann@localhost>ann" },
-	{ "bare name, myorigin elsewhere", ORIGIN, "ann", NULL, 550, "5.4.4",
-	    "relaying is not available", NULL },
+	{ "bare name, myorigin elsewhere", ORIGIN, "ann", NULL, 250, "2.1.5",
+	    "", "ann@big.example>smtp:big.example" },
 	{ "alias to a bare name, myorigin elsewhere", ORIGIN, "up@localhost",
-	    OUT, 550, "5.4.4", "ann@big.example", NULL },
+	    OUT, 250, "2.1.5", "", "ann@big.example>smtp:big.example" },
 
 	{ "outside, stranger", PLAIN, "x@outside.example", OUT, 550, "5.7.1",
 	    "<x@outside.example>: Relay access denied", NULL },
 	{ "outside, no client", PLAIN, "x@outside.example", "", 550, "5.7.1",
 	    "Relay access denied", NULL },
-	{ "outside, my network", PLAIN, "x@outside.example", NET, 550, "5.4.4",
-	    "relaying is not available in this version", NULL },
+	{ "outside, my network", PLAIN, "x@outside.example", NET, 250, "2.1.5",
+	    "Ok", "x@outside.example>smtp:outside.example" },
 	{ "outside, excluded", PLAIN, "x@outside.example", "10.0.0.7", 550,
 	    "5.7.1", "Relay access denied", NULL },
 	{ "outside, my v6 network", PLAIN, "x@outside.example", "2001:db8::9",
-	    550, "5.4.4", "", NULL },
+	    250, "2.1.5", "", "x@outside.example>smtp:outside.example" },
 	{ "outside, mapped v4", PLAIN, "x@outside.example", "::ffff:10.1.1.1",
-	    550, "5.4.4", "", NULL },
-	{ "outside, trusted", PLAIN, "x@outside.example", NULL, 550, "5.4.4",
-	    "", NULL },
-	{ "relay domain, stranger", PLAIN, "x@relay.example", OUT, 550, "5.4.4",
-	    "", NULL },
-	{ "relay domain's subdomain", PLAIN, "x@a.relay.example", OUT, 550,
-	    "5.4.4", "", NULL },
+	    250, "2.1.5", "", "x@outside.example>smtp:outside.example" },
+	{ "outside, trusted", PLAIN, "X@Outside.Example", NULL, 250, "2.1.5",
+	    "", "X@Outside.Example>smtp:outside.example" },
+	{ "outside, an address", PLAIN, "x@[198.51.100.7]", NULL, 250, "2.1.5",
+	    "", "x@[198.51.100.7]>smtp:[198.51.100.7]" },
+	{ "outside, a v6 address", PLAIN, "x@[IPv6:2001:DB9:0::1]", NULL, 250,
+	    "2.1.5", "", "x@[IPv6:2001:DB9:0::1]>smtp:[2001:db9::1]" },
+	{ "outside, no domain", PLAIN, "x@198.51.100.7", NULL, 550, "5.1.2",
+	    "written in brackets", NULL },
+	{ "relay domain, stranger", PLAIN, "x@relay.example", OUT, 250, "2.1.5",
+	    "", "x@relay.example>smtp:relay.example" },
+	{ "relay domain's subdomain", PLAIN, "x@a.relay.example", OUT, 250,
+	    "2.1.5", "", "x@a.relay.example>smtp:a.relay.example" },
+	{ "relay domain, old routing", PLAIN, "x%outside.example@relay.example",
+	    OUT, 550, "5.7.1", "Relay access denied", NULL },
+	{ "relay domain, old routing, trusted", PLAIN, "x%y@relay.example",
+	    NET, 250, "2.1.5", "", "x%y@relay.example>smtp:relay.example" },
 
 	{ "alias", ALIASES, "sales@example.org", OUT, 250, "2.1.5", "",
 	    "ann@example.org>ann" },
@@ -198,11 +254,11 @@ static const struct row rows[] = {
 	    "4.3.5", "alias loop", NULL },
 	{ "lists that name each other", ALIASES, "mutual1@example.org", OUT,
 	    250, "2.1.5", "", "ann@example.org>ann, bob@example.org>bob" },
-	{ "target outside", ALIASES, "out@example.org", OUT, 550, "5.4.4",
-	    "<out@example.org>: Recipient address rejected: its alias target "
-	    "<x@outside.example> is not on this host", NULL },
-	{ "a target outside refuses all", ALIASES, "mixed@example.org", OUT,
-	    550, "5.4.4", "x@outside.example", NULL },
+	{ "target outside", ALIASES, "out@example.org", OUT, 250, "2.1.5", "",
+	    "x@outside.example>smtp:outside.example" },
+	{ "a target outside among others", ALIASES, "mixed@example.org", OUT,
+	    250, "2.1.5", "", "ann@example.org>ann, "
+	    "x@outside.example>smtp:outside.example" },
 	{ "command", ALIASES, "cmd@example.org", OUT, 451, "4.3.5",
 	    "\"cmd\" in alias_maps is bad: commands are not available", NULL },
 	{ "file", ALIASES, "file@example.org", OUT, 451, "4.3.5", "files", NULL },
@@ -271,8 +327,8 @@ static const struct row rows[] = {
 	    "User unknown in virtual alias table", NULL },
 	{ "virtual, loop", VIRTUAL, "l1@virt.example", OUT, 451, "4.3.5",
 	    "alias loop", NULL },
-	{ "virtual to outside", VIRTUAL, "out@virt.example", OUT, 550, "5.4.4",
-	    "x@outside.example", NULL },
+	{ "virtual to outside", VIRTUAL, "out@virt.example", OUT, 250, "2.1.5",
+	    "", "x@outside.example>smtp:outside.example" },
 	{ "virtual to nobody", VIRTUAL, "gone@virt.example", OUT, 451, "4.3.5",
 	    "names <nobody@example.org>", NULL },
 	{ "virtual of a local name", VIRTUAL, "carl@localhost", OUT, 250,
@@ -294,8 +350,8 @@ static const struct row rows[] = {
 	    "bob@example.org>bob" },
 	{ "canonical with two addresses", CANON, "many@example.org", OUT, 451,
 	    "4.3.0", "", NULL },
-	{ "canonical to outside", CANON, "away@example.org", OUT, 550, "5.4.4",
-	    "", NULL },
+	{ "canonical to outside", CANON, "away@example.org", OUT, 250, "2.1.5",
+	    "", "x@outside.example>smtp:outside.example" },
 
 	{ "relocated", MOVED, "Moved@example.org", OUT, 551, "5.1.6",
 	    "User has moved to new@elsewhere.example; please try "
@@ -313,9 +369,9 @@ static const struct row rows[] = {
 	{ "forwarded", MOVED_FWD, "near@example.org", OUT, 251, "2.1.5",
 	    "User not local; will forward to <ann@example.org>",
 	    "ann@example.org>ann" },
-	{ "forwarded to outside", MOVED_FWD, "moved@example.org", OUT, 551,
-	    "5.1.6", "User has moved to new@elsewhere.example; please try "
-	    "<new@elsewhere.example>", NULL },
+	{ "forwarded to outside", MOVED_FWD, "moved@example.org", OUT, 251,
+	    "2.1.5", "will forward to <new@elsewhere.example>",
+	    "new@elsewhere.example>smtp:elsewhere.example" },
 	{ "forwarded, no address", MOVED_FWD, "phone@example.org", OUT, 550,
 	    "5.1.6", "", NULL },
 	{ "forwarded to nobody", MOVED_FWD, "ghost@example.org", OUT, 451,
@@ -327,12 +383,151 @@ static const struct row rows[] = {
 	    "4.2.1", "not now", NULL },
 	{ "transport local", TRANSPORT, "eve@a.sub.example", OUT, 250, "2.1.5",
 	    "", "eve@a.sub.example>eve" },
-	{ "transport smtp", TRANSPORT, "carl@example.org", OUT, 550, "5.4.4",
-	    "", NULL },
+	{ "transport smtp", TRANSPORT, "carl@example.org", OUT, 250, "2.1.5",
+	    "", "carl@example.org>smtp:[192.0.2.9]" },
 	{ "transport local without colon", TRANSPORT, "ann@example.org", OUT,
 	    250, "2.1.5", "", "ann@example.org>ann" },
-	{ "transport says nothing", TRANSPORT, "x@relay.example", OUT, 550,
-	    "5.4.4", "", NULL },
+	{ "transport says nothing", TRANSPORT, "x@relay.example", OUT, 250,
+	    "2.1.5", "", "x@relay.example>smtp:relay.example" },
+
+	{ "relayhost", RELAY, "x@outside.example", NULL, 250, "2.1.5", "",
+	    "x@outside.example>smtp:smart.example" },
+	{ "relayhost, an address", RELAY, "x@[198.51.100.7]", NULL, 250,
+	    "2.1.5", "", "x@[198.51.100.7]>smtp:smart.example" },
+	{ "relayhost is not for relay_domains", RELAY, "x@relay.example", OUT,
+	    250, "2.1.5", "", "x@relay.example>smtp:relay.example" },
+	{ "relayhost is not for us", RELAY, "ann@example.org", OUT, 250,
+	    "2.1.5", "", "ann@example.org>ann" },
+	{ "transport without next hop", RELAY, "x@direct.example", NULL, 250,
+	    "2.1.5", "", "x@direct.example>smtp:direct.example" },
+	{ "next hop without transport", RELAY, "x@port.example", NULL, 250,
+	    "2.1.5", "", "x@port.example>smtp:[mx.example]:2525" },
+	{ "transport of a parent", RELAY, "x@a.port.example", NULL, 250,
+	    "2.1.5", "", "x@a.port.example>smtp:mx.example:26" },
+	{ "transport of an address", RELAY, "Own@port.example", NULL, 250,
+	    "2.1.5", "", "Own@port.example>lmtp:[::1]" },
+	{ "one destination, one text", RELAY, "x@same.example", NULL, 250,
+	    "2.1.5", "", "x@same.example>smtp:smart.example" },
+	{ "relayhost, stranger", RELAY, "x@outside.example", OUT, 550, "5.7.1",
+	    "Relay access denied", NULL },
+	{ "transport is no leave to relay", RELAY, "x@direct.example", OUT, 550,
+	    "5.7.1", "Relay access denied", NULL },
+	{ "default_transport beats relayhost", DEFAULT_HOP, "x@outside.example",
+	    NULL, 250, "2.1.5", "", "x@outside.example>lmtp:unix:/run/out.sock" },
+	{ "default_transport is not for relay_domains", DEFAULT_HOP,
+	    "x@relay.example", OUT, 250, "2.1.5", "",
+	    "x@relay.example>smtp:relay.example" },
+	{ "default_transport, stranger", DEFAULT_HOP, "x@outside.example", OUT,
+	    550, "5.7.1", "Relay access denied", NULL },
+	{ "nothing leaves", NO_EXIT, "x@outside.example", NULL, 550, "5.7.1",
+	    "<x@outside.example>: this host sends no mail out", NULL },
+	{ "nothing leaves by an alias", NO_EXIT, "away@example.org", OUT, 550,
+	    "5.7.1", "this host sends no mail out", NULL },
+	{ "nothing leaves, one of several", NO_EXIT, "both@example.org", OUT,
+	    250, "2.1.5", "", "ann@example.org>ann, "
+	    "x@outside.example>error:5.7.1 this host sends no mail out" },
+	{ "held", HELD, "x@outside.example", NULL, 250, "2.1.5", "",
+	    "x@outside.example>hold:until the line is up" },
+	{ "held by a map", HELD, "ann@example.org", OUT, 250, "2.1.5", "",
+	    "ann@example.org>hold:by transport hold:" },
+	{ "held, with a reason", HELD, "bob@example.org", OUT, 250,
+	    "2.1.5", "", "bob@example.org>hold:for Bob" },
+	{ "hold is no leave to relay", HELD, "x@outside.example", OUT, 550,
+	    "5.7.1", "Relay access denied", NULL },
+
+	{ "known to the relay", RELAY_RCPT, "Known@Relay.example", OUT, 250,
+	    "2.1.5", "", "Known@Relay.example>smtp:[10.0.0.25]" },
+	{ "unknown to the relay", RELAY_RCPT, "x@relay.example", OUT, 550,
+	    "5.1.1", "<x@relay.example>: Recipient address rejected: User "
+	    "unknown in relay recipient table", NULL },
+	{ "unknown to the relay, trusted", RELAY_RCPT, "x@relay.example", NULL,
+	    550, "5.1.1", "", NULL },
+	{ "any of a relay domain", RELAY_RCPT, "x@all.relay.example", OUT, 250,
+	    "2.1.5", "", "x@all.relay.example>smtp:all.relay.example" },
+	{ "postmaster of a relay domain", RELAY_RCPT, "postmaster@relay.example",
+	    OUT, 250, "2.1.5", "", "postmaster@relay.example>smtp:[10.0.0.25]" },
+	{ "an alias knows better", RELAY_RCPT, "up@example.org", OUT, 250,
+	    "2.1.5", "", "away@relay.example>smtp:[10.0.0.25]" },
+	{ "old routing, relay domain with a list", RELAY_RCPT,
+	    "x%outside.example@all.relay.example", OUT, 550, "5.7.1",
+	    "Relay access denied", NULL },
+
+	{ "a local domain is sent on", MAPPED, "ann@mapped.example", OUT, 250,
+	    "2.1.5", "", "ann@mapped.example>smtp:[10.0.0.25]" },
+	{ "an alias of a domain that is sent on", MAPPED, "sales@mapped.example",
+	    OUT, 250, "2.1.5", "", "sales@mapped.example>smtp:[10.0.0.25]" },
+	{ "unknown in a domain that is sent on", MAPPED, "nobody@mapped.example",
+	    OUT, 550, "5.1.1", "User unknown", NULL },
+	{ "old routing, a domain that is sent on", MAPPED,
+	    "\"x@outside.example\"@mapped.example", OUT, 550, "5.7.1",
+	    "Relay access denied", NULL },
+
+	{ "all are taken, and bounce", TAKE_ALL, "nobody@example.org", OUT, 250,
+	    "2.1.5", "", "nobody@example.org>error:5.1.1 unknown user: "
+	    "\"nobody\"" },
+	{ "all are taken, known", TAKE_ALL, "sales@example.org", OUT, 250,
+	    "2.1.5", "", "ann@example.org>ann" },
+	{ "all are taken, an alias to nobody", TAKE_ALL, "gone@example.org",
+	    OUT, 451, "4.3.5", "\"gone\" names", NULL },
+	{ "all are taken, old routing", TAKE_ALL, "x%y@example.org", OUT, 550,
+	    "5.7.1", "Relay access denied", NULL },
+	{ "all are taken, outside", TAKE_ALL, "x@outside.example", OUT, 550,
+	    "5.7.1", "Relay access denied", NULL },
+
+	{ "luser_relay", LUSER, "Nobody+x@example.org", OUT, 250, "2.1.5", "",
+	    "nobody@other.example>smtp:other.example" },
+	{ "luser_relay is for the unknown", LUSER, "ann@example.org", OUT, 250,
+	    "2.1.5", "", "ann@example.org>ann" },
+	{ "luser_relay, a name that needs quotes", LUSER,
+	    "\"no body\"@example.org", OUT, 250, "2.1.5", "",
+	    "\"no body\"@other.example>smtp:other.example" },
+	{ "luser_relay, old routing", LUSER, "x%outside.example@example.org",
+	    OUT, 550, "5.7.1", "Relay access denied", NULL },
+	{ "luser_relay, old routing with quotes", LUSER,
+	    "\"x@outside.example\"@example.org", OUT, 550, "5.7.1",
+	    "Relay access denied", NULL },
+	{ "luser_relay is not for what maps name", LUSER, "v@example.org", OUT,
+	    451, "4.3.5", "\"v@example.org\" names", NULL },
+	{ "luser_relay with parts", LUSER_EXT, "No.Body+box@example.org", OUT,
+	    250, "2.1.5", "", "bob@example.org>bob" },
+	{ "luser_relay, no extension", LUSER_EXT, "nobody@example.org", OUT,
+	    250, "2.1.5", "", "bob@example.org>bob" },
+	{ "luser_relay names its own", LUSER_SELF, "nobody@example.org", OUT,
+	    451, "4.3.5", "", NULL },
+
+	{ "valid by a map", VALID, "ann@example.org", OUT, 250, "2.1.5", "",
+	    "ann@example.org>ann" },
+	{ "an alias, valid by a map", VALID, "sales@example.org", OUT, 250,
+	    "2.1.5", "", "ann@example.org>ann" },
+	{ "an account, not in the map", VALID, "bob@example.org", OUT, 550,
+	    "5.1.1", "User unknown", NULL },
+	{ "an alias, not in the map", VALID, "hidden@example.org", OUT, 550,
+	    "5.1.1", "User unknown", NULL },
+	{ "valid, but nobody", VALID, "ghost@example.org", OUT, 250, "2.1.5",
+	    "", "ghost@example.org>error:5.1.1 unknown user: \"ghost\"" },
+	{ "valid, of another domain", VALID, "ghost@localhost", OUT, 550,
+	    "5.1.1", "", NULL },
+	{ "valid, and to luser_relay", VALID_LUSER, "ghost@example.org", OUT,
+	    250, "2.1.5", "", "bob@example.org>bob" },
+	{ "not valid, not to luser_relay", VALID_LUSER, "nobody@example.org",
+	    OUT, 550, "5.1.1", "", NULL },
+
+	{ "mailbox_transport", LMTP, "Ann@example.org", OUT, 250, "2.1.5", "",
+	    "Ann@example.org>lmtp:unix:/run/Lmtp.sock" },
+	{ "mailbox_transport, extension", LMTP, "ann+x@example.org", OUT, 250,
+	    "2.1.5", "", "ann+x@example.org>lmtp:unix:/run/Lmtp.sock" },
+	{ "mailbox_transport after aliases", LMTP, "sales@example.org", OUT,
+	    250, "2.1.5", "", "ann@example.org>lmtp:unix:/run/Lmtp.sock" },
+	{ "mailbox_transport, unknown", LMTP, "nobody@example.org", OUT, 550,
+	    "5.1.1", "User unknown", NULL },
+	{ "mailbox_transport, users fails", LMTP, "tempuser@example.org", OUT,
+	    451, "4.3.0", "", NULL },
+	{ "mailbox_transport, old routing", LMTP, "x%y@example.org", OUT, 550,
+	    "5.7.1", "Relay access denied", NULL },
+	{ "mailbox_transport for all", LMTP_ALL, "nobody@example.org", OUT, 250,
+	    "2.1.5", "", "nobody@example.org>lmtp:[mx.example]" },
+	{ "mailbox_transport for all, old routing", LMTP_ALL,
+	    "a!x%b@example.org", OUT, 550, "5.7.1", "Relay access denied", NULL },
 };
 
 /* What RFC 821 and its children have made of relaying: nobody gets through. */
@@ -356,6 +551,9 @@ static const char *const relay_forms[] = {
 	"\"ann@outside.example\"@example.org", "ann!ann@example.org",
 	"ann%example.org@example.org", "\"ann@example.org\"@example.org",
 	"ann%example.org%outside.example@example.org",
+	"x%outside.example@relay.example", "outside.example!x@relay.example",
+	"\"x@outside.example\"@relay.example", "a!x%b@a.relay.example",
+	"\"x@[198.51.100.7]\"@relay.example",
 };
 
 /* A line that sets again what HEAD sets takes the place of HEAD's. */
@@ -456,10 +654,11 @@ print_targets(const struct decision *d, struct strbuf *out)
 	for (i = 0; i < d->ntargets; i++) {
 		const struct resolve_target *t = &d->targets[i];
 
-		(void)strbuf_printf(out, "%s%s>%s%s%s", i > 0 ? ", " : "",
-		    t->address, t->next_hop, t->extension[0] ? "+" : "",
-		    t->extension);
-		assert_string_equal(t->transport, "local");
+		bool local = strcmp(t->transport, "local") == 0;
+
+		(void)strbuf_printf(out, "%s%s>%s%s%s%s%s", i > 0 ? ", " : "",
+		    t->address, local ? "" : t->transport, local ? "" : ":",
+		    t->next_hop, t->extension[0] ? "+" : "", t->extension);
 	}
 }
 
@@ -528,22 +727,29 @@ test_rows(void **state)
 	}
 }
 
+/* No combination of settings opens a relay: in every world, each form is
+   refused, but what a world names itself. */
 static void
 test_relay_forms(void **state)
 {
 	struct row r = { "relay form", PLAIN, NULL, OUT, 550, "5.7.1",
 		"Relay access denied", NULL };
 	struct settings s;
-	struct policy *p = make_policy(&worlds[ALIASES], &s);
+	struct policy *p;
 	size_t i;
+	int w;
 
 	(void)state;
-	for (i = 0; i < NELEMS(relay_forms); i++) {
-		r.rcpt = relay_forms[i];
-		check_row(p, &r);
+	for (w = 0; w < WORLDS; w++) {
+		p = make_policy(&worlds[w], &s);
+		r.name = worlds[w].name;
+		for (i = 0; i < NELEMS(relay_forms); i++) {
+			r.rcpt = relay_forms[i];
+			check_row(p, &r);
+		}
+		policy_free(p);
+		settings_clear(&s);
 	}
-	policy_free(p);
-	settings_clear(&s);
 }
 
 static void
@@ -557,8 +763,11 @@ test_route(void **state)
 		{ "Carl+X@example.org", "local", "carl", "x", 250 },
 		{ "sales@example.org", "error", "5.1.1 User unknown", "", 250 },
 		{ "root@example.org", "local", "root", "", 250 },
-		{ "x@outside.example", "error",
-		    "5.4.4 relaying is not available in this version", "", 250 },
+		{ "x@outside.example", "smtp", "outside.example", "", 250 },
+		{ "x@Outside.Example", "smtp", "outside.example", "", 250 },
+		{ "x@1.2.3.4", "error", "5.1.2 mail cannot be sent to the "
+		    "domain \"1.2.3.4\": an address is written in brackets: "
+		    "[192.0.2.1]", "", 250 },
 		{ "a b", "error", "5.1.3 not an address", "", 250 },
 		{ "tempuser@example.org", NULL, NULL, NULL, 451 },
 	};
@@ -869,6 +1078,87 @@ test_bad_policy(void **state)
 	settings_clear(&s);
 }
 
+/* Routes that cannot be: told with the setting, the value and what is wrong. */
+static void
+test_bad_routes(void **state)
+{
+	static const struct {
+		const char *settings, *why;
+	} t[] = {
+		{ "default_transport = smtp:[a", "default_transport: \"smtp:[a\""
+		    " no ] after [" },
+		{ "default_transport = uucp:x", "default_transport: \"uucp:x\" is "
+		    "not smtp:..., lmtp:..., local:" },
+		{ "default_transport = local:", "default_transport: \"local:\" is "
+		    "not smtp:..., lmtp:..., error:... or hold:" },
+		{ "default_transport = :[a.example]", "is not smtp:" },
+		{ "default_transport = smtp:unix:/x", "spoken to by lmtp only" },
+		{ "mailbox_transport = lmtp:", "mailbox_transport: \"lmtp:\" has "
+		    "no next hop" },
+		{ "mailbox_transport = lmtp:unix:x", "begins with /" },
+		{ "relayhost = 192.0.2.1", "relayhost" },
+		{ "luser_relay = $user@$extension", "luser_relay: \"${user}@"
+		    "${extension}\" is not an address" },
+		{ "luser_relay = a b@x.example", "luser_relay" },
+		{ "luser_relay = @x.example", "luser_relay" },
+		{ "luser_relay = ${user}.@x.example", "luser_relay" },
+		{ "transport_maps = inline:{ a.example=smtp:[, b.example=x:y }",
+		    "transport_maps: b.example: \"x:y\": is not smtp:" },
+		{ "transport_maps = inline:{ a.example={local:x} }",
+		    "transport_maps: a.example: \"local:x\": local: has no next "
+		    "hop (mail for it would wait)" },
+		{ "transport_maps = static:smtp:1.2.3.4", "any key" },
+		{ "transport_maps = inline:{ a.example=lmtp:unix:/run/x }",
+		    "names a socket that nobody connects to: add it to "
+		    "lmtp_sockets" },
+		{ "relay_recipient_maps = cdb:/nonexistent/r",
+		    "relay_recipient_maps: /nonexistent/r.cdb" },
+		{ "local_recipient_maps = users: cdb:/nonexistent/l",
+		    "local_recipient_maps: /nonexistent/l.cdb" },
+	};
+	static const char *const good[] = {
+		"lmtp_sockets = /run/x\n"
+		    "transport_maps = inline:{ a.example=lmtp:unix:/run/x }",
+		"mailbox_transport = lmtp:unix:/run/x\n"
+		    "transport_maps = inline:{ a.example=lmtp:unix:/run/x }",
+		"default_transport = hold:",
+		"luser_relay = ${user}+$extension@$domain",
+	};
+	struct strlist own = { NULL, 0 };
+	struct strbuf why, text;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < NELEMS(t) + NELEMS(good); i++) {
+		struct settings_source src = { 0 };
+		struct settings s;
+		struct policy *p = NULL;
+
+		strbuf_init(&why, 0);
+		strbuf_init(&text, 0);
+		(void)strbuf_printf(&text, "myhostname = a.example\n"
+		    "alias_maps =\n%s\n",
+		    i < NELEMS(t) ? t[i].settings : good[i - NELEMS(t)]);
+		settings_init(&s);
+		if (settings_load("t", strbuf_slice(&text), &s, &src, &why)) {
+			p = policy_new(&s, &own, &why);
+			settings_source_clear(&src);
+			settings_clear(&s);
+		}
+		if (i < NELEMS(t) && (p != NULL ||
+		    strstr(why.p, t[i].why) == NULL)) {
+			fail_msg("%s: %s", t[i].settings,
+			    why.p != NULL ? why.p : "taken");
+		}
+		if (i >= NELEMS(t) && p == NULL) {
+			fail_msg("%s: %s", text.p, why.p);
+		}
+		policy_free(p);
+		strbuf_clear(&text);
+		strbuf_clear(&why);
+	}
+}
+
 int
 main(void)
 {
@@ -884,6 +1174,7 @@ main(void)
 		cmocka_unit_test(test_canonical_and_complete),
 		cmocka_unit_test(test_my_network),
 		cmocka_unit_test(test_bad_policy),
+		cmocka_unit_test(test_bad_routes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

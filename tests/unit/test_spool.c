@@ -157,6 +157,11 @@ a_warning_leaves_it_open(void **state)
 	assert_int_equal(kit_fate(k, qid, 1, FATE_WARNED, 1), 0);
 	assert_int_equal(kit_fate(k, qid, 0, FATE_FAILED, 4), 0);
 	assert_true(k->gone);
+	assert_int_equal(kit_accept(k, 100, 1, &qid), 0);
+	assert_int_equal(kit_fate(k, qid, 0, FATE_WARNED, 1), 0);
+	assert_false(k->gone); /* the last one, too */
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->open, 1);
 }
 
 static void
