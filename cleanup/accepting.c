@@ -7,6 +7,7 @@
 #include <event2/event.h>
 
 #include "cleanup/accepting.h"
+#include "cleanup/alarm.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 
@@ -18,6 +19,7 @@ struct accepting {
 	void (*changed)(struct program *pg, const struct reply *r);
 	struct reply reply;
 	unsigned full_for; /* looks to come that count as full */
+	size_t corrupt;    /* messages set aside when last looked at */
 	struct event *timer;
 };
 
@@ -44,6 +46,43 @@ judge(struct accepting *a)
 	return REPLY(250, "2.1.0", "Ok");
 }
 
+static void
+tell_full(struct accepting *a)
+{
+	struct strbuf b;
+
+	strbuf_init(&b, 0);
+	(void)strbuf_printf(&b, "This host answers all mail with 452: the file "
+	    "system of the queue is too full.\n"
+	    "queue_directory = %s\nqueue_minfree = %llu\n"
+	    "Mail is taken again as soon as there is room; what is queued is "
+	    "safe.\n", a->pg->settings->queue_directory,
+	    (unsigned long long)a->pg->settings->queue_minfree);
+	alarm_raise(a->pg->alarm, ALARM_RESOURCE, b.p);
+	strbuf_clear(&b);
+}
+
+/* Messages that were found damaged since the last look. */
+static void
+look_for_damage(struct accepting *a)
+{
+	size_t n = spool_corrupt_count(a->pg->spool);
+	struct strbuf b;
+
+	if (n > a->corrupt) {
+		strbuf_init(&b, 0);
+		(void)strbuf_printf(&b, "%zu queued messages were found "
+		    "damaged and set aside; nothing was deleted.\n"
+		    "They are the files *.corrupt below %s/queue;\n"
+		    "the log names each with what is wrong. A disk that loses "
+		    "data is the usual reason.\n", n - a->corrupt,
+		    a->pg->settings->queue_directory);
+		alarm_raise(a->pg->alarm, ALARM_SOFTWARE, b.p);
+		strbuf_clear(&b);
+	}
+	a->corrupt = n;
+}
+
 void
 accepting_look(struct accepting *a)
 {
@@ -59,6 +98,9 @@ accepting_look(struct accepting *a)
 	}
 	a->reply = r;
 	a->changed(a->pg, &r);
+	if (r.code == 452) {
+		tell_full(a);
+	}
 }
 
 static void
@@ -72,6 +114,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		a->full_for--;
 	}
 	accepting_look(a);
+	look_for_damage(a);
 }
 
 void
@@ -99,6 +142,7 @@ accepting_new(struct program *pg,
 	a->pg = pg;
 	a->changed = changed;
 	a->reply = REPLY(250, "2.1.0", "Ok");
+	a->corrupt = spool_corrupt_count(pg->spool);
 	a->timer = event_new(pg->base, -1, EV_PERSIST, on_timer, a);
 	if (a->timer == NULL || event_add(a->timer, &every) == -1) {
 		log_panic("accepting: no event");

@@ -19,6 +19,7 @@
 #include <event2/event.h>
 
 #include "cleanup/accepting.h"
+#include "cleanup/alarm.h"
 #include "cleanup/content_service.h"
 #include "cleanup/control.h"
 #include "cleanup/pickup.h"
@@ -136,6 +137,7 @@ make_parts(struct child *c, struct wiring *w)
 	open_spool(c, pg);
 	pg->resolving = resolving_new(pg->base, pg->policy,
 	    c->settings.ipc_timeout * 1000);
+	pg->alarm = alarm_new(pg);
 	pg->accepting = accepting_new(pg, on_accepting);
 	pg->smtpd = smtpd_service_new(pg);
 	pg->queue = queue_service_new(pg);

@@ -33,6 +33,7 @@ struct program {
 	/* the parts, each made once */
 	struct resolving *resolving;
 	struct accepting *accepting;
+	struct alarm *alarm;
 	struct smtpd_service *smtpd;
 	struct queue_service *queue;
 	struct content_service *content;

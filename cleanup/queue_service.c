@@ -9,6 +9,7 @@
 #include "cleanup/backlog.h"
 #include "cleanup/entry.h"
 #include "cleanup/flow.h"
+#include "cleanup/notice_job.h"
 #include "cleanup/queue_service.h"
 #include "cleanup/requeue.h"
 #include "common/envelope.h"
@@ -42,9 +43,10 @@ struct asked {
 	struct queue_service *s;
 	uint32_t epoch, tid;
 	uint64_t qid;
-	uint32_t from;
+	uint32_t from;         /* NOTICE: the kind */
 	struct entry_routes *routes;
 	struct requeue *requeue;
+	struct notice_job *notice;
 	struct asked *prev, *next;
 };
 
@@ -79,6 +81,7 @@ asked_end(struct asked *a)
 	}
 	entry_routes_free(a->routes);
 	requeue_cancel(a->requeue);
+	notice_job_cancel(a->notice);
 	free(a);
 	if (s->asked-- == QUEUE_ASKED_MAX && s->ch != NULL) {
 		ipc_chan_pause(s->ch, false);
@@ -402,6 +405,60 @@ on_mark(struct queue_service *s, const struct ipc_msg *m)
 	return true;
 }
 
+/* -- NOTICE ----------------------------------------------------------------- */
+
+static void
+on_noticed(void *arg, enum notice_result r, bool gone, const char *text)
+{
+	struct asked *a = arg;
+	uint32_t tid = a->tid, kind = a->from;
+	uint64_t qid = a->qid;
+	struct ipc_chan *ch;
+
+	a->notice = NULL; /* it ends by itself */
+	ch = asked_end(a);
+	if (ch != NULL) {
+		ipc_begin(ch, IPC_NOTICED, tid);
+		ipc_put_u(ch, qid);
+		ipc_put_u(ch, kind);
+		ipc_put_u(ch, (uint64_t)r);
+		ipc_put_u(ch, gone ? 1 : 0);
+		ipc_put_s(ch, slice_make(text, strnlen(text, REASON_SENT)));
+		ipc_end(ch);
+	}
+}
+
+static bool
+on_notice(struct queue_service *s, const struct ipc_msg *m)
+{
+	struct asked *a;
+
+	if (ipc_u(m, 1) > IPC_NOTICE_DELAYED) {
+		return false;
+	}
+	a = asked_new(s, m);
+	a->from = (uint32_t)ipc_u(m, 1);
+	a->notice = notice_job_start(s->pg, a->qid, a->from, on_noticed, a);
+	return true;
+}
+
+/*
+ * Orders whose asker has gone: it gives them again. What is in the spool already
+ * goes on; an order that comes anew is read behind it, and finds it done.
+ */
+static void
+forget_notices(struct queue_service *s)
+{
+	struct asked *a, *next;
+
+	for (a = s->asks; a != NULL; a = next) {
+		next = a->next;
+		if (a->notice != NULL) {
+			(void)asked_end(a);
+		}
+	}
+}
+
 /* -- the channel ------------------------------------------------------------ */
 
 static const struct {
@@ -412,6 +469,7 @@ static const struct {
 	{ IPC_GET, on_get },
 	{ IPC_FATES, on_fates },
 	{ IPC_MARK, on_mark },
+	{ IPC_NOTICE, on_notice },
 };
 
 static bool
@@ -438,6 +496,7 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 static void
 forget(struct queue_service *s)
 {
+	forget_notices(s);
 	s->epoch++;
 	s->taking = false;
 	s->reading = 0;

@@ -258,7 +258,8 @@ enum spool_record_kind {
 	SPOOL_REC_GROUP = 4,
 };
 #define SPOOL_RECORD_HEAD 8             /* octets in front of a body */
-#define SPOOL_RECORD_MAX  (1024 * 1024) /* octets of a body */
+/* Octets of a body: a group record holds a fate for each recipient. */
+#define SPOOL_RECORD_MAX  (4 * 1024 * 1024)
 
 /* A state record; which fields count depends on the kind. */
 struct spool_record {

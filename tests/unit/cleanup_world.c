@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "cleanup/accepting.h"
+#include "cleanup/alarm.h"
 #include "cleanup/content_service.h"
 #include "cleanup/pickup.h"
 #include "cleanup/queue_service.h"
@@ -158,6 +159,7 @@ make_parts(struct world *w)
 	assert_int_equal(spool_open(w->base, &cfg, &pg->spool), 0);
 	pg->resolving = resolving_new(w->base, pg->policy,
 	    w->settings.ipc_timeout * 1000);
+	pg->alarm = alarm_new(pg);
 	pg->accepting = accepting_new(pg, on_accepting);
 	pg->smtpd = smtpd_service_new(pg);
 	pg->queue = queue_service_new(pg);
@@ -179,6 +181,7 @@ free_parts(struct world *w)
 	queue_service_free(pg->queue);
 	smtpd_service_free(pg->smtpd);
 	accepting_free(pg->accepting);
+	alarm_free(pg->alarm);
 	resolving_free(pg->resolving);
 	assert_int_equal(pg->pending_octets, 0);
 	assert_int_equal(pg->committing, 0);
