@@ -19,6 +19,7 @@
 
 struct content_service {
 	struct program *pg;
+	struct ipc_chan_ops ops;
 	struct ipc_chan *ch; /* NULL: none just now */
 	uint32_t epoch;      /* counts channels: older questions are void */
 	unsigned asked;      /* questions in the spool's hands, of any channel */
@@ -108,7 +109,8 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 	qid = ipc_u(m, 0);
 	if (ipc_u(m, 1) != siphash_cookie(s->pg->cookie_key, qid)) {
 		qid_format(qid, id);
-		log_warn("%s: local asked for content with a wrong cookie", id);
+		log_warn("%s: %s asked for content with a wrong cookie", id,
+		    ipc_role_name(s->ops.peer));
 		send_failed(s, m->tid, true, "no such message");
 		ipc_chan_pause(s->ch, is_full(s));
 		return true;
@@ -133,9 +135,12 @@ forget(struct content_service *s)
 static void
 on_closed(void *owner, struct ipc_chan *ch, const char *why)
 {
+	struct content_service *s = owner;
+
 	(void)ch;
-	log_info("the channel to local closed: %s", why);
-	forget(owner);
+	log_info("the channel to %s closed: %s", ipc_role_name(s->ops.peer),
+	    why);
+	forget(s);
 }
 
 static void
@@ -147,24 +152,22 @@ on_drained(void *owner, struct ipc_chan *ch)
 	ipc_chan_pause(ch, is_full(s));
 }
 
-static const struct ipc_chan_ops local_ops = {
-	.me = IPC_CLEANUP, .peer = IPC_LOCAL,
-	.message = on_message, .closed = on_closed, .drained = on_drained,
-};
-
 void
 content_service_channel(struct content_service *s, int fd)
 {
 	forget(s);
-	s->ch = ipc_chan_new(s->pg->base, fd, &local_ops, s);
+	s->ch = ipc_chan_new(s->pg->base, fd, &s->ops, s);
 }
 
 struct content_service *
-content_service_new(struct program *pg)
+content_service_new(struct program *pg, enum ipc_role agent)
 {
 	struct content_service *s = xcalloc(1, sizeof(*s));
 
 	s->pg = pg;
+	s->ops = (struct ipc_chan_ops){ .me = IPC_CLEANUP, .peer = agent,
+		.message = on_message, .closed = on_closed,
+		.drained = on_drained };
 	return s;
 }
 

@@ -9,15 +9,18 @@
 #include <stddef.h>
 
 #include "cleanup/program.h"
+#include "common/ipc.h"
 
 #define CONTENT_ASKED_MAX 31 /* questions in hand */
 
 struct content_service;
 
-struct content_service *content_service_new(struct program *pg);
+/* For one agent, IPC_LOCAL or IPC_REMOTE. */
+struct content_service *content_service_new(struct program *pg,
+    enum ipc_role agent);
 /* No operation of the spool may be in flight. */
 void content_service_free(struct content_service *s);
-/* A fresh channel to local (takes `fd'). */
+/* A fresh channel to the agent (takes `fd'). */
 void content_service_channel(struct content_service *s, int fd);
 
 #endif

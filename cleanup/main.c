@@ -3,7 +3,7 @@
  *
  * Given: the spool directory, the control socket, the cookies' key.
  * Talks to: smtpd (mail transactions), users (accounts), qmgr (the queue),
- *     local (content of what it delivers), tools (cat, trace, map).
+ *     local and remote (content of what they deliver), tools (cat, trace, map).
  * Gives up: root, the network, new programs, and every file but the spool and
  *     the maps' directories.
  */
@@ -141,7 +141,8 @@ make_parts(struct child *c, struct wiring *w)
 	pg->accepting = accepting_new(pg, on_accepting);
 	pg->smtpd = smtpd_service_new(pg);
 	pg->queue = queue_service_new(pg);
-	pg->content = content_service_new(pg);
+	pg->content = content_service_new(pg, IPC_LOCAL);
+	pg->content_remote = content_service_new(pg, IPC_REMOTE);
 	pg->pickup = pickup_new(pg, w->drop_fd, w->inotify_fd);
 	for (i = 0; i < c->nlisteners; i++) {
 		(void)ctl_server_new(pg->base, c->listeners[i].fd, true,
@@ -164,6 +165,8 @@ on_channel(struct child *c, enum ipc_role peer, unsigned index, int fd)
 		queue_service_channel(w->pg.queue, fd);
 	} else if (peer == IPC_LOCAL) {
 		content_service_channel(w->pg.content, fd);
+	} else if (peer == IPC_REMOTE) {
+		content_service_channel(w->pg.content_remote, fd);
 	} else {
 		log_error("master gave a channel to %s", ipc_role_name(peer));
 		(void)close(fd);

@@ -36,7 +36,7 @@ struct program {
 	struct alarm *alarm;
 	struct smtpd_service *smtpd;
 	struct queue_service *queue;
-	struct content_service *content;
+	struct content_service *content, *content_remote;
 	struct pickup *pickup;           /* NULL: no drop directory (tests) */
 };
 

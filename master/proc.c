@@ -15,6 +15,7 @@
 #include "common/child.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
+#include "master/connect.h"
 #include "master/hand.h"
 #include "master/life.h"
 #include "master/proc.h"
@@ -237,6 +238,10 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *msg)
 	(void)ch;
 	p->heard_ms = master_now_ms();
 	if (msg->type == IPC_PONG) {
+		return true;
+	}
+	if (msg->type == IPC_CONNECT) {
+		connect_serve(p, msg->tid, ipc_s(msg, 0));
 		return true;
 	}
 	if (msg->type != IPC_READY || p->state == PROC_UP) {

@@ -163,7 +163,7 @@ make_parts(struct world *w)
 	pg->accepting = accepting_new(pg, on_accepting);
 	pg->smtpd = smtpd_service_new(pg);
 	pg->queue = queue_service_new(pg);
-	pg->content = content_service_new(pg);
+	pg->content = content_service_new(pg, IPC_LOCAL);
 	world_connect_users(w);
 	world_connect_smtpd(w, 0);
 	world_connect_qmgr(w);

@@ -19,6 +19,7 @@
 #include "common/map.h"
 #include "common/under.h"
 #include "master/backoff.h"
+#include "master/connect.h"
 #include "master/master.h"
 #include "master/notify.h"
 #include "master/program.h"
@@ -613,6 +614,58 @@ test_notify(void **state)
 	(void)close(fd);
 }
 
+/* -- sockets for remote ------------------------------------------------------ */
+
+static const struct {
+	const char *setting, *value, *path;
+	bool want;
+} sockets[] = {
+	{ "lmtp_sockets", "/run/a, /run/b", "/run/b", true },
+	{ "lmtp_sockets", "/run/a", "/run/ab", false },
+	{ "lmtp_sockets", "/run/ab", "/run/a", false },
+	{ "lmtp_sockets", "/run/a", "/run/../run/a", false },
+	{ "mailbox_transport", "lmtp:unix:/run/a", "/run/a", true },
+	{ "mailbox_transport", "lmtp:unix:/run/a", "/run", false },
+	{ "mailbox_transport", "smtp:[unix:/run/a]", "/run/a", false },
+	{ "default_transport", "lmtp:unix:/run/a", "/run/a", true },
+	{ "default_transport", "hold: lmtp:unix:/run/a", "/run/a", false },
+	{ "transport_maps", "inline:{x.test=lmtp:unix:/run/a,y.test=local:}",
+	    "/run/a", true },
+	{ "transport_maps", "static:lmtp:unix:/run/a", "/run/a", true },
+	{ "transport_maps", "static:lmtp:unix:/run/a", "/run/a/b", false },
+	{ "transport_maps", "file:/etc/lmtp:unix:/run/a", "/run/a", false },
+};
+
+static void
+test_sockets_named(void **state)
+{
+	struct settings s;
+	struct strbuf why;
+	size_t i;
+
+	(void)state;
+	strbuf_init(&why, 0);
+	for (i = 0; i < NELEMS(sockets); i++) {
+		settings_init(&s);
+		assert_true(settings_set(&s, settings_find(SL(
+		    "mailbox_transport")), SL(""), &why));
+		assert_true(settings_set(&s, settings_find(SL(
+		    "default_transport")), SL("smtp"), &why));
+		if (!settings_set(&s,
+		    settings_find(slice_of(sockets[i].setting)),
+		    slice_of(sockets[i].value), &why)) {
+			fail_msg("%s: %s", sockets[i].value, why.p);
+		}
+		if (connect_is_named(&s, slice_of(sockets[i].path)) !=
+		    sockets[i].want) {
+			fail_msg("%s = %s: %s", sockets[i].setting,
+			    sockets[i].value, sockets[i].path);
+		}
+		settings_clear(&s);
+	}
+	strbuf_clear(&why);
+}
+
 int
 main(void)
 {
@@ -635,6 +688,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_kept_directory, make_dir,
 		    remove_dir),
 		cmocka_unit_test(test_notify),
+		cmocka_unit_test(test_sockets_named),
 	};
 
 	log_setup("test_master", false);
