@@ -7,156 +7,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "cleanup/accepting.h"
 #include "cleanup/control.h"
 #include "cleanup/control_cat.h"
-#include "cleanup/resolving.h"
-#include "common/addr.h"
-#include "common/cidr.h"
+#include "cleanup/control_trace.h"
 #include "common/map.h"
 #include "common/strbuf.h"
 #include "common/xmalloc.h"
-
-/* "<a@b>" or "a@b": people write both. */
-static struct slice
-without_angles(struct slice s)
-{
-	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>') {
-		return slice_make(s.p + 1, s.n - 2);
-	}
-	return s;
-}
-
-/* -- trace ------------------------------------------------------------------ */
-
-struct tracing {
-	struct program *pg;
-	struct ctl_session *cs; /* NULL: the tool has gone */
-	uint32_t question;
-	char *rcpt;
-};
-
-static void
-tracing_free(struct tracing *t)
-{
-	free(t->rcpt);
-	free(t);
-}
-
-static void
-trace_gone(void *arg, struct ctl_session *cs)
-{
-	struct tracing *t = arg;
-
-	(void)cs;
-	resolving_cancel(t->pg->resolving, t->question);
-	tracing_free(t);
-}
-
-static void
-put_step(struct ctl_session *cs, unsigned step, struct slice what,
-    struct slice key, struct slice result)
-{
-	ctl_row_begin(cs);
-	ctl_row_u(cs, "step", step);
-	ctl_row_s(cs, "what", what);
-	ctl_row_s(cs, "key", key);
-	ctl_row_s(cs, "result", result);
-}
-
-/* The last step; the parts of the reply for programs. */
-static void
-put_decision(struct ctl_session *cs, unsigned step, struct slice key,
-    const struct reply *r)
-{
-	struct strbuf text;
-
-	strbuf_init(&text, 0);
-	(void)strbuf_printf(&text, "%u %s %s", r->code, r->esc, r->text);
-	put_step(cs, step, SL("decision"), key, strbuf_slice(&text));
-	ctl_row_u(cs, "_code", r->code);
-	ctl_row_s(cs, "_esc", slice_of(r->esc));
-	ctl_row_s(cs, "_text", slice_of(r->text));
-	ctl_row_end(cs);
-	strbuf_clear(&text);
-}
-
-static void
-on_traced(void *arg, const struct decision *d, struct memo *trace)
-{
-	struct tracing *t = arg;
-	struct ctl_session *cs = t->cs;
-	struct slice what, key, result;
-	size_t place = 0;
-	unsigned step = 0;
-
-	while (memo_step(trace, &place, &what, &key, &result)) {
-		if (slice_eq(what, SL("decision"))) {
-			continue; /* follows, with its parts */
-		}
-		put_step(cs, ++step, what, key, result);
-		ctl_row_end(cs);
-	}
-	put_decision(cs, ++step, slice_of(t->rcpt),
-	    &REPLY(d->code, d->esc, d->text));
-	ctl_on_gone(cs, NULL, NULL);
-	tracing_free(t);
-	ctl_end(cs, EX_OK, "%s", "");
-}
-
-/* What MAIL would be answered: RCPT is not asked unless it is 250. */
-static struct reply
-mail_reply(const struct program *pg, struct slice reverse_path)
-{
-	struct addr a;
-	enum addr_err e = reverse_path.n == 0 ? ADDR_OK :
-	    addr_parse_mailbox(reverse_path, ADDR_ALLOW_BARE, &a);
-
-	if (e != ADDR_OK) {
-		return REPLY(addr_err_code(e), e == ADDR_8BIT ? "5.6.7" :
-		    "5.1.7", addr_err_text(e));
-	}
-	return accepting_reply(pg->accepting);
-}
-
-static void
-ask_trace(void *arg, struct ctl_session *cs, const struct slice *words,
-    unsigned nwords)
-{
-	struct program *pg = arg;
-	bool local = words[1].n == 0 || slice_eq(words[1], SL("local"));
-	const struct resolve_request rq = {
-		.client_addr = local ? SL("") : words[1],
-		.reverse_path = without_angles(words[2]),
-		.forward_path = without_angles(words[3]),
-		.trusted = local,
-	};
-	const struct reply mail = mail_reply(pg, rq.reverse_path);
-	struct tracing *t;
-	struct cidr client;
-	uint32_t id;
-
-	(void)nwords;
-	if (!local && !cidr_parse_addr(words[1], &client)) {
-		ctl_end(cs, EX_USAGE, "%.*s: a client is an IP address, or "
-		    "local", SLF(words[1]));
-		return;
-	}
-	if (mail.code != 250) {
-		put_decision(cs, 1, rq.reverse_path, &mail);
-		ctl_end(cs, EX_OK, "%s", "");
-		return;
-	}
-	t = xcalloc(1, sizeof(*t));
-	t->pg = pg;
-	t->cs = cs;
-	t->rcpt = xslicedup(rq.forward_path);
-	ctl_on_gone(cs, trace_gone, t);
-	id = resolving_ask(pg->resolving, &rq, on_traced, t);
-	if (id != 0) { /* else it is answered and gone */
-		t->question = id;
-	}
-}
 
 /* -- map -------------------------------------------------------------------- */
 
@@ -228,7 +84,7 @@ ask_map(void *arg, struct ctl_session *cs, const struct slice *words,
 const struct ctl_verb control_verbs[] = {
 	/* name, admin, least and most words after it, handler */
 	{ "cat", true, 1, 1, control_cat },
-	{ "trace", true, 3, 3, ask_trace },
+	{ "trace", true, 3, 3, control_trace },
 	{ "map", true, 2, 2, ask_map },
 };
 const size_t control_nverbs = NELEMS(control_verbs);

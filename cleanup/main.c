@@ -22,6 +22,7 @@
 #include "cleanup/alarm.h"
 #include "cleanup/content_service.h"
 #include "cleanup/control.h"
+#include "cleanup/hosts.h"
 #include "cleanup/pickup.h"
 #include "cleanup/program.h"
 #include "cleanup/queue_service.h"
@@ -137,6 +138,7 @@ make_parts(struct child *c, struct wiring *w)
 	open_spool(c, pg);
 	pg->resolving = resolving_new(pg->base, pg->policy,
 	    c->settings.ipc_timeout * 1000);
+	pg->hosts = hosts_new(pg->base, pg->settings);
 	pg->alarm = alarm_new(pg);
 	pg->accepting = accepting_new(pg, on_accepting);
 	pg->smtpd = smtpd_service_new(pg);
@@ -161,6 +163,8 @@ on_channel(struct child *c, enum ipc_role peer, unsigned index, int fd)
 		smtpd_service_channel(w->pg.smtpd, index, fd);
 	} else if (peer == IPC_USERS) {
 		resolving_channel(w->pg.resolving, fd);
+	} else if (peer == IPC_DNS) {
+		hosts_channel(w->pg.hosts, fd);
 	} else if (peer == IPC_QMGR) {
 		queue_service_channel(w->pg.queue, fd);
 	} else if (peer == IPC_LOCAL) {
@@ -185,6 +189,7 @@ on_reloaded(struct child *c)
 	}
 	w->pg.policy = fresh;
 	resolving_set_policy(w->pg.resolving, fresh);
+	hosts_set_settings(w->pg.hosts, w->pg.settings);
 	policy_free(old);
 	accepting_look(w->pg.accepting);
 }

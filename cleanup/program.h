@@ -32,6 +32,7 @@ struct program {
 	bool stopping;                   /* no new mail: 451 */
 	/* the parts, each made once */
 	struct resolving *resolving;
+	struct hosts *hosts;
 	struct accepting *accepting;
 	struct alarm *alarm;
 	struct smtpd_service *smtpd;

@@ -13,6 +13,7 @@
 #include "cleanup/accepting.h"
 #include "cleanup/alarm.h"
 #include "cleanup/content_service.h"
+#include "cleanup/hosts.h"
 #include "cleanup/pickup.h"
 #include "cleanup/queue_service.h"
 #include "cleanup/resolving.h"
@@ -130,6 +131,15 @@ world_connect_local(struct world *w)
 	    connect_peer(w, &w->local, IPC_LOCAL));
 }
 
+void
+world_connect_dns(struct world *w)
+{
+	if (w->dns.got == NULL) {
+		w->dns.got = xcalloc(GOT_MAX, sizeof(*w->dns.got));
+	}
+	hosts_channel(w->pg.hosts, connect_peer(w, &w->dns, IPC_DNS));
+}
+
 /* -- the world --------------------------------------------------------------- */
 
 static void
@@ -159,6 +169,7 @@ make_parts(struct world *w)
 	assert_int_equal(spool_open(w->base, &cfg, &pg->spool), 0);
 	pg->resolving = resolving_new(w->base, pg->policy,
 	    w->settings.ipc_timeout * 1000);
+	pg->hosts = hosts_new(pg->base, pg->settings);
 	pg->alarm = alarm_new(pg);
 	pg->accepting = accepting_new(pg, on_accepting);
 	pg->smtpd = smtpd_service_new(pg);
@@ -182,6 +193,7 @@ free_parts(struct world *w)
 	smtpd_service_free(pg->smtpd);
 	accepting_free(pg->accepting);
 	alarm_free(pg->alarm);
+	hosts_free(pg->hosts);
 	resolving_free(pg->resolving);
 	assert_int_equal(pg->pending_octets, 0);
 	assert_int_equal(pg->committing, 0);
@@ -252,6 +264,9 @@ world_leave(struct world *w)
 	ipc_chan_free(w->users.ch);
 	ipc_chan_free(w->qmgr.ch);
 	ipc_chan_free(w->local.ch);
+	ipc_chan_free(w->dns.ch);
+	peer_forget(&w->dns);
+	free(w->dns.got);
 	peer_forget(&w->smtpd);
 	peer_forget(&w->users);
 	peer_forget(&w->qmgr);

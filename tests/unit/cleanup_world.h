@@ -41,6 +41,7 @@ struct world {
 	struct settings_source source;
 	struct program pg;
 	struct peer smtpd, users, qmgr, local;
+	struct peer dns; /* not there until world_connect_dns() */
 	bool answer_users; /* ann, bob, carl exist; others do not; slow: never */
 };
 
@@ -76,6 +77,7 @@ void world_connect_smtpd(struct world *w, unsigned index);
 void world_connect_users(struct world *w);
 void world_connect_qmgr(struct world *w);
 void world_connect_local(struct world *w);
+void world_connect_dns(struct world *w);
 
 /* The next message that came to `p', of that type; waits for it. */
 struct got *peer_next(struct world *w, struct peer *p, enum ipc_type type);

@@ -227,7 +227,7 @@ delay_warnings(void **state)
 {
 	struct letter_seen l;
 	struct world w;
-	uint64_t qid;
+	uint64_t qid, qids[4];
 
 	(void)state;
 	world_begin(&w, "maximal_queue_lifetime = 5d\n");
@@ -248,6 +248,14 @@ delay_warnings(void **state)
 	assert_true(letter_see(&w, qid, &l));
 	assert_int_equal(l.open, 2);
 	assert_true(l.warned[0] && !l.warned[1]);
+	letter_clear(&l);
+	/* the other one waits now, too: it alone is told of */
+	assert_int_equal(notice_fate(&w, qid, 1, FATE_DEFERRED), 0);
+	done(notice_order(&w, qid, IPC_NOTICE_DELAYED), 0, false);
+	assert_int_equal(notice_children(&w, qid, qids, NELEMS(qids)), 2);
+	assert_true(letter_see(&w, qids[1], &l));
+	assert_null(strstr(l.content, "rfc822; ann@example.org"));
+	assert_non_null(strstr(l.content, "rfc822; bob@example.org"));
 	letter_clear(&l);
 	world_end(&w);
 }
