@@ -11,6 +11,7 @@ const struct program programs[] = {
 	    "decides on addresses, keeps the spool" },
 	{ IPC_FORKER, P_FORKER, 0, "starts local's workers" },
 	{ IPC_LOCAL, P_LOCAL, 0, "delivers to local users" },
+	{ IPC_REMOTE, P_REMOTE, 0, "delivers to other hosts" },
 	{ IPC_QMGR, P_QMGR, GET_KEY, "schedules the queue" },
 	{ IPC_SMTPD, P_SMTPD, 0, "takes mail in" },
 };
@@ -20,7 +21,9 @@ const struct program_link program_links[] = {
 	{ IPC_SMTPD, IPC_CLEANUP, SOCK_STREAM },
 	{ IPC_QMGR, IPC_CLEANUP, SOCK_STREAM },
 	{ IPC_LOCAL, IPC_CLEANUP, SOCK_STREAM },
+	{ IPC_REMOTE, IPC_CLEANUP, SOCK_STREAM },
 	{ IPC_QMGR, IPC_LOCAL, SOCK_STREAM },
+	{ IPC_QMGR, IPC_REMOTE, SOCK_STREAM },
 	{ IPC_CLEANUP, IPC_USERS, SOCK_STREAM },
 	{ IPC_LOCAL, IPC_FORKER, SOCK_SEQPACKET }, /* fixed records */
 };

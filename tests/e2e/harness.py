@@ -28,7 +28,7 @@ HOST = 'mx.veredus.test'
 PATIENCE = float(os.environ.get('VEREDUS_PATIENCE', '30'))
 FIRST_UID = 61000
 MAIL_GID = grp.getgrnam('mail').gr_gid
-PROGRAMS = ('log', 'users', 'cleanup', 'forker', 'local', 'qmgr', 'smtpd')
+PROGRAMS = ('log', 'users', 'cleanup', 'forker', 'local', 'remote', 'qmgr', 'smtpd')
 
 
 def tool(name):
