@@ -45,20 +45,6 @@ now_s(void)
 	return (uint64_t)ts.tv_sec;
 }
 
-static bool
-is_wanted(const struct program *pg, enum alarm_class class)
-{
-	const struct strlist *l = &pg->settings->notify_classes;
-	size_t i;
-
-	for (i = 0; i < l->n; i++) {
-		if (strcmp(l->at[i], classes[class].name) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 static void
 on_accepted(void *arg, uint64_t qid, int error)
 {
@@ -136,7 +122,9 @@ alarm_raise(struct alarm *a, enum alarm_class class, const char *text)
 	struct strbuf b;
 	uint32_t id;
 
-	if (a == NULL || !is_wanted(a->pg, class)) {
+	if (a == NULL ||
+	    !settings_list_has(&a->pg->settings->notify_classes,
+	    classes[class].name)) {
 		return;
 	}
 	r = &a->ringing[class];

@@ -415,20 +415,6 @@ collect(struct notice_job *job, const struct spool_info *info)
 	job->sender = xstrdup(e->reverse_path);
 }
 
-static bool
-is_in_class(const struct program *pg, const char *class)
-{
-	const struct strlist *l = &pg->settings->notify_classes;
-	size_t i;
-
-	for (i = 0; i < l->n; i++) {
-		if (strcmp(l->at[i], class) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /* No notice about a notice's delay, nor about mail without a sender: only noted,
    so that qmgr does not ask again. */
 static void
@@ -457,8 +443,8 @@ choose_letters(struct notice_job *job, uint32_t flags)
 		add_letter(job, NOTICE_DOUBLE, who);
 	} else {
 		add_letter(job, NOTICE_TO_SENDER, job->sender);
-		if (is_in_class(job->pg, job->kind == NOTICE_FAILED ?
-		    "bounce" : "delay")) {
+		if (settings_list_has(&job->pg->settings->notify_classes,
+		    job->kind == NOTICE_FAILED ? "bounce" : "delay")) {
 			add_letter(job, NOTICE_TO_POSTMASTER, who);
 		}
 	}

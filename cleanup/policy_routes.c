@@ -36,12 +36,7 @@ is_connected_to(const struct settings *s, const struct policy *p,
 			return true;
 		}
 	}
-	for (i = 0; i < s->lmtp_sockets.n; i++) {
-		if (strcmp(s->lmtp_sockets.at[i], hop->name) == 0) {
-			return true;
-		}
-	}
-	return false;
+	return settings_list_has(&s->lmtp_sockets, hop->name);
 }
 
 /* -- transport_maps ---------------------------------------------------------- */
@@ -136,19 +131,6 @@ take_relayhost(struct policy *p, const struct settings *s, struct strbuf *why)
 
 /* -- valid recipients -------------------------------------------------------- */
 
-static bool
-names(const struct strlist *l, const char *member)
-{
-	size_t i;
-
-	for (i = 0; i < l->n; i++) {
-		if (strcmp(l->at[i], member) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
 /* local_recipient_maps without its "users:", which is no map. */
 static bool
 take_local_recipients(struct policy *p, const struct settings *s,
@@ -170,7 +152,7 @@ take_local_recipients(struct policy *p, const struct settings *s,
 	}
 	for (i = 0; i < s->alias_maps.n && !p->local_all; i++) {
 		p->aliases_listed = p->aliases_listed &&
-		    names(l, s->alias_maps.at[i]);
+		    settings_list_has(l, s->alias_maps.at[i]);
 	}
 	ok = policy_open_maps(&p->local_recipient, "local_recipient_maps",
 	    &maps, why);

@@ -28,6 +28,16 @@ union set_value {
 	uint64_t number;
 };
 
+bool
+settings_list_has(const struct strlist *l, const char *member)
+{
+	size_t i;
+
+	for (i = 0; i < l->n && strcmp(l->at[i], member) != 0; i++) {
+	}
+	return i < l->n;
+}
+
 const struct set_row *
 settings_find(struct slice name)
 {

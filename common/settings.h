@@ -200,6 +200,8 @@ struct set_row {
 extern const struct set_row settings_table[];
 extern const size_t settings_count;
 
+/* Is `member' in the list, to the octet? */
+bool settings_list_has(const struct strlist *l, const char *member);
 /* Row by name, or NULL. */
 const struct set_row *settings_find(struct slice name);
 /* The known name nearest to `name' (edit distance), or NULL if none is near. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cleanup/accepting.h"
+#include "common/qid.h"
 #include "tests/unit/notice_kit.h"
 
 #define TEXT "From: a@b.example\r\nSubject: hello\r\n\r\nthe body\r\n"
@@ -320,6 +322,112 @@ a_large_message(void **state)
 	world_end(&w);
 }
 
+/* -- alarms ------------------------------------------------------------------- */
+
+/* The queue's disk is full, or not. */
+static void
+look(struct world *w, bool full)
+{
+	w->settings.queue_minfree = full ? UINT64_MAX : 0;
+	accepting_look(w->pg.accepting);
+	world_settle(w);
+}
+
+static void
+a_full_disk(void **state)
+{
+	struct letter_seen l;
+	struct world w;
+	uint64_t qid;
+
+	(void)state;
+	world_begin(&w, "notice_recipient = carl\n");
+	look(&w, true);
+	assert_int_equal(spool_count(w.pg.spool), 1);
+	assert_int_equal(spool_list(w.pg.spool, 0, &qid, 1), 1);
+	assert_true(letter_see(&w, qid, &l));
+	assert_string_equal(l.reverse_path, "");
+	assert_string_equal(l.address, "carl@example.org");
+	assert_int_equal(l.flags, CONTENT_NOTICE | CONTENT_DOUBLE);
+	assert_non_null(strstr(l.content, "To: <carl>\r\n"));
+	assert_non_null(strstr(l.content, "queue_minfree = "));
+	letter_clear(&l);
+	/* once an hour */
+	look(&w, false);
+	look(&w, true);
+	assert_int_equal(spool_count(w.pg.spool), 1);
+	world_end(&w);
+	/* not wanted; nobody to tell; a stop is no alarm */
+	world_begin(&w, "notify_classes = bounce\n");
+	look(&w, true);
+	assert_int_equal(spool_count(w.pg.spool), 0);
+	world_end(&w);
+	world_begin(&w, "notice_recipient = nobody\n");
+	look(&w, true);
+	assert_int_equal(spool_count(w.pg.spool), 0);
+	world_end(&w);
+	world_begin(&w, "notice_recipient = carl\n");
+	w.pg.stopping = true;
+	look(&w, false);
+	assert_int_equal(spool_count(w.pg.spool), 0);
+	w.pg.stopping = false;
+	world_end(&w);
+	/* the resolver has not answered when all ends */
+	world_begin(&w, "notice_recipient = slow\n");
+	w.settings.queue_minfree = UINT64_MAX;
+	accepting_look(w.pg.accepting);
+	world_end(&w);
+}
+
+static void
+damage(struct world *w, uint64_t qid)
+{
+	char path[128], id[QID_TEXT + 1];
+	unsigned h;
+	FILE *f;
+
+	qid_format(qid, id);
+	for (h = 0; h < 16; h++) {
+		(void)snprintf(path, sizeof(path), "%s/queue/%x/%s", w->dir, h,
+		    id);
+		f = fopen(path, "r+");
+		if (f != NULL) {
+			assert_int_equal(fwrite("oh no", 1, 5, f), 5);
+			assert_int_equal(fclose(f), 0);
+			return;
+		}
+	}
+	fail_msg("no file %s", id);
+}
+
+static void
+a_damaged_file(void **state)
+{
+	struct letter_seen l;
+	struct world w;
+	uint64_t qid, told = 0;
+
+	(void)state;
+	world_begin(&w, "notice_recipient = carl\n");
+	qid = to_two(&w, "a@b.example");
+	world_restart(&w);
+	damage(&w, qid);
+	assert_false(letter_see(&w, qid, &l));
+	assert_int_equal(spool_corrupt_count(w.pg.spool), 1);
+	world_wait(&w, spool_list(w.pg.spool, 0, &told, 1) == 1);
+	assert_true(letter_see(&w, told, &l));
+	assert_string_equal(l.address, "carl@example.org");
+	assert_non_null(strstr(l.content, "1 queued messages were found "
+	    "damaged"));
+	letter_clear(&l);
+	/* an order about what is damaged: it is gone */
+	done(notice_order(&w, qid, IPC_NOTICE_FAILED), 0, true);
+	/* a restart tells of new ones only */
+	world_restart(&w);
+	assert_int_equal(spool_count(w.pg.spool), 1);
+	world_end(&w);
+}
+
 static void
 a_bad_kind_closes_the_channel(void **state)
 {
@@ -345,6 +453,8 @@ main(void)
 		cmocka_unit_test(delay_warnings),
 		cmocka_unit_test(copies_for_postmaster),
 		cmocka_unit_test(a_large_message),
+		cmocka_unit_test(a_full_disk),
+		cmocka_unit_test(a_damaged_file),
 		cmocka_unit_test(a_bad_kind_closes_the_channel),
 	};
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/qid.h"
+#include "common/spool_file.h"
 #include "tests/unit/spool_kit.h"
 #include "tests/unit/unit.h"
 
@@ -127,6 +128,32 @@ fates_survive(void **state)
 	assert_true(k->gone);
 	restart(k);
 	assert_int_equal(spool_count(k->sp), 0);
+}
+
+/* The largest message fails at once: its fates fit into a child's record. */
+static void
+a_group_of_all_recipients(void **state)
+{
+	struct fate_item item = { .attempt = UINT32_MAX, .fate = FATE_FAILED,
+		.esc = SL("5.123.123") };
+	const uint64_t sibling = 8;
+	struct spool_record r;
+	struct strbuf fates, b;
+	struct slice in;
+
+	(void)state;
+	strbuf_init(&fates, 0);
+	strbuf_init(&b, 0);
+	for (; item.index < ENVELOPE_RCPT_MAX; item.index++) {
+		spool_record_fate(&fates, 7, &item);
+	}
+	spool_record_group(&b, 8, 7, &sibling, 1, strbuf_slice(&fates));
+	in = strbuf_slice(&b);
+	assert_true(spool_record_next(&in, 8, &r));
+	assert_int_equal(r.kind, SPOOL_REC_GROUP);
+	assert_int_equal(r.fates.n, fates.n);
+	strbuf_clear(&fates);
+	strbuf_clear(&b);
 }
 
 static void
@@ -480,6 +507,7 @@ main(void)
 		T(accept_and_deliver),
 		T(fates_survive),
 		T(a_warning_leaves_it_open),
+		T(a_group_of_all_recipients),
 		T(groups),
 		T(queue_ids_rise),
 		T(queue_ids_rise_after_the_files),
