@@ -26,7 +26,8 @@ qlog_active(const struct sched_entry_in *in)
 static const char *
 status_of(const struct sched_item *it)
 {
-	return it->fate.fate == FATE_DELIVERED ? "sent" : "deferred";
+	return it->stuck ? "bounced" :
+	    it->fate.fate == FATE_DELIVERED ? "sent" : "deferred";
 }
 
 static void
@@ -65,7 +66,7 @@ qlog_fate(const struct sched_message *msg, const struct sched_item *it,
 	(void)strbuf_printf(&b, ", dsn=%.*s, status=%s (", SLF(it->fate.esc),
 	    status_of(it));
 	strbuf_add_quoted(&b, it->fate.reply, REPLY_SHOWN);
-	(void)strbuf_add_str(&b, it->stuck ? "; goes on hold)" : ")");
+	(void)strbuf_add_char(&b, ')');
 	log_info("%s: %s", id, b.p);
 	strbuf_clear(&b);
 }
@@ -88,6 +89,27 @@ qlog_mark(uint64_t qid, enum ipc_mark what, const char *reason)
 	log_info("%s: %s%s%s", id, words[what], text.n > 0 ? ": " : "",
 	    text.n > 0 ? text.p : "");
 	strbuf_clear(&text);
+}
+
+void
+qlog_noticed(uint64_t qid, enum ipc_notice kind, enum sched_noticed result,
+    struct slice text)
+{
+	const char *what = kind == IPC_NOTICE_FAILED ? "the bounce" :
+	    "the delay warning";
+	char id[QID_TEXT + 1];
+	struct strbuf why;
+
+	if (result == SCHED_NOTICED) {
+		return; /* cleanup logs the notice, with its queue id */
+	}
+	qid_format(qid, id);
+	strbuf_init(&why, 0);
+	strbuf_add_quoted(&why, text, REPLY_SHOWN);
+	log_warn("%s: %s cannot be made%s: %s", id, what,
+	    result == SCHED_NOTICED_LATER ? " now" : "",
+	    why.n > 0 ? why.p : "no reason");
+	strbuf_clear(&why);
 }
 
 void

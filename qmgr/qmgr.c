@@ -55,6 +55,7 @@ act(struct qmgr *q, const struct sched_action *a)
 		qmgr_cleanup_do(q, a);
 		break;
 	case SCHED_MARK:
+	case SCHED_NOTICE:
 	case SCHED_TAKE:
 	case SCHED_GET:
 		qmgr_cleanup_do(q, a);
@@ -143,6 +144,10 @@ config_of(const struct settings *set)
 		    set->minimal_backoff_time ? set->maximal_backoff_time :
 		    set->minimal_backoff_time,
 		.lifetime = set->maximal_queue_lifetime,
+		.bounce_lifetime = set->bounce_queue_lifetime,
+		.delay_warning = set->delay_warning_time,
+		.soft_bounce = set->soft_bounce,
+		.defer_transports = set->defer_transports,
 		.active_limit = set->qmgr_message_active_limit,
 		.local_concurrency = set->local_destination_concurrency_limit,
 		.remote_concurrency =

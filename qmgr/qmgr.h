@@ -123,6 +123,9 @@ void qlog_active(const struct sched_entry_in *in);
 void qlog_fate(const struct sched_message *msg, const struct sched_item *it,
     uint64_t now_us);
 void qlog_mark(uint64_t qid, enum ipc_mark what, const char *reason);
+/* What cleanup says of a notice; `text' is its reason when there is none. */
+void qlog_noticed(uint64_t qid, enum ipc_notice kind, enum sched_noticed result,
+    struct slice text);
 void qlog_removed(uint64_t qid);
 
 #endif

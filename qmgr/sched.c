@@ -19,6 +19,16 @@ due_before(const void *a, const void *b)
 	return x->due_ms != y->due_ms ? x->due_ms < y->due_ms : x->qid < y->qid;
 }
 
+static void
+fill_key(struct sched *s)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(s->dest_key); i++) {
+		s->dest_key[i] = (unsigned char)sched_random(s);
+	}
+}
+
 struct sched *
 sched_new(const struct sched_config *cfg, uint64_t seed)
 {
@@ -27,6 +37,7 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 
 	s->cfg = *cfg;
 	s->random = seed;
+	fill_key(s);
 	s->nbuckets = s->ndest_buckets = FIRST_BUCKETS;
 	s->entries = xcalloc(s->nbuckets, sizeof(*s->entries));
 	s->dests = xcalloc(s->ndest_buckets, sizeof(*s->dests));
@@ -35,6 +46,8 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 	TAILQ_INIT(&s->pages);
 	TAILQ_INIT(&s->fates);
 	TAILQ_INIT(&s->slow);
+	TAILQ_INIT(&s->notices);
+	TAILQ_INIT(&s->sick);
 	TAILQ_INIT(&s->marks);
 	TAILQ_INIT(&s->marks_slow);
 	TAILQ_INIT(&s->marks_wait);
@@ -84,6 +97,7 @@ sched_free(struct sched *s)
 		TAILQ_REMOVE(&s->acks, k, link);
 		free(k);
 	}
+	sched_sites_free(s);
 	sched_claims_free(s);
 	heap_clear(&s->later);
 	sched_mark_free(s->last_mark);
@@ -150,7 +164,8 @@ sched_now_s(const struct sched *s)
 uint64_t
 sched_due_ms(const struct sched *s, uint64_t next_at)
 {
-	uint64_t most_ms = s->cfg.max_backoff * 1100 + 1000, wait_ms;
+	/* a tenth off the backoff, and a tenth for the spread after it */
+	uint64_t most_ms = s->cfg.max_backoff * 1200 + 2000, wait_ms;
 
 	if (sched_is_due(s, next_at)) {
 		return s->mono_ms;
@@ -317,12 +332,14 @@ sched_work_free(struct sched *s, struct work *w)
 	} else if (w->fates_queued) {
 		TAILQ_REMOVE(&s->fates, w, fates_link);
 	}
+	sched_notice_drop(s, w);
 	TAILQ_REMOVE(&s->works, w, link);
 	s->nactive--;
 	w->entry->work = NULL;
 	sched_marks_ready(s, w->entry->qid);
 	free(w->reverse_path);
 	free(w->stuck_reason);
+	free(w->parked_reason);
 	free(w);
 }
 
@@ -424,7 +441,9 @@ sched_next(struct sched *s, struct sched_action *a)
 		a->max = SCHED_TAKE_MAX;
 		return true;
 	}
-	return build_get(s, a) || sched_build_deliver(s, a);
+	sched_sites_reap(s);
+	return sched_build_notice(s, a) || build_get(s, a) ||
+	    sched_build_deliver(s, a);
 }
 
 static void

@@ -22,9 +22,16 @@
  *  - a result is acknowledged only after cleanup has recorded it.
  *
  * A recipient that fails for good, or expires, is recorded as deferred with a
- * 5.y.z code and is `stuck': it is not tried again by itself. When all that is
- * left of a message is stuck, the message goes on hold with the first reason.
- * release and flush try the stuck ones again.
+ * 5.y.z code and is `stuck': it is not tried again by itself. When the pass
+ * over the message ends, a NOTICE is ordered for all of them together, and
+ * again until cleanup has said that it is done. Where nobody is to be told (the
+ * null reverse-path of a stranger; our own double bounce), the message goes on
+ * hold with the first reason once all that is left of it is stuck; release
+ * tries the stuck ones again. A recipient with the transport `hold' is parked:
+ * once all that is left is, the message goes on hold.
+ *
+ * A destination beyond this host that fails several times in a row is dead for
+ * a while: what is for it is deferred without an attempt, see sched_site.c.
  */
 #ifndef QMGR_SCHED_H
 #define QMGR_SCHED_H
@@ -34,6 +41,7 @@
 
 #include "common/envelope.h"
 #include "common/ipc.h"
+#include "common/settings.h"
 #include "common/slice.h"
 
 #define SCHED_TAKE_MAX    256   /* messages of one TAKE */
@@ -44,6 +52,10 @@
 #define SCHED_BATCH_SIZE  60000 /* ... and their octets, about */
 #define SCHED_LOCAL_MAX   400   /* DELIVERs out to local ... */
 #define SCHED_REMOTE_MAX  5000  /* ... and to remote */
+#define SCHED_NOTICES_MAX 64    /* NOTICEs without their NOTICED */
+#define SCHED_SITE_FAILURES 5   /* in a row: the destination is dead */
+#define SCHED_SICK_MAX    10000 /* failing destinations that are remembered */
+#define SCHED_WINDOW_FIRST 5    /* DELIVERs out to a fresh destination */
 #define SCHED_CRASH_ALONE 2     /* deaths of the agent before it goes alone */
 #define SCHED_CRASH_HOLD  4     /* ... and before it goes on hold */
 #define SCHED_PAUSE_MS    1000  /* after an error of cleanup, a dead agent */
@@ -51,7 +63,12 @@
 enum sched_agent { SCHED_LOCAL, SCHED_REMOTE, SCHED_AGENTS };
 
 struct sched_config {
-	uint64_t min_backoff, max_backoff, lifetime; /* seconds */
+	uint64_t min_backoff, max_backoff; /* seconds, all of them */
+	uint64_t lifetime, bounce_lifetime; /* the latter: null reverse-path */
+	uint64_t delay_warning; /* 0: never */
+	bool soft_bounce;       /* a failure for good is none */
+	struct strlist defer_transports; /* borrowed: outlives the scheduler,
+	                                    or the next sched_configure() */
 	uint64_t active_limit;
 	uint64_t local_concurrency, remote_concurrency; /* of a destination */
 	uint64_t remote_rcpts; /* recipients of one DELIVER to remote */
@@ -82,6 +99,7 @@ enum sched_kind {
 	SCHED_GET,     /* qid, from, route */
 	SCHED_FATES,   /* msg, items */
 	SCHED_MARK,    /* qid, what, reason, token */
+	SCHED_NOTICE,  /* qid, notice */
 	SCHED_DELIVER, /* agent, msg, items */
 	SCHED_ACK,     /* agent, qid, index, attempt: RESULT_ACK */
 };
@@ -96,7 +114,7 @@ struct sched_item {
 	struct rcpt_item rcpt;  /* DELIVER: as it is; FATES: the recipient */
 	struct fate_item fate;  /* FATES: what to record */
 	struct slice relay;     /* FATES: what the agent said */
-	bool stuck;             /* FATES: failed or expired: ends on hold */
+	bool stuck;             /* FATES: failed or expired */
 	bool again;             /* FATES: was sent before */
 };
 
@@ -108,6 +126,7 @@ struct sched_action {
 	bool route;
 	unsigned max;
 	enum ipc_mark what;
+	enum ipc_notice notice;
 	const char *reason;
 	uint64_t token; /* of who asked, 0: we ourselves */
 	struct sched_message msg;
@@ -150,6 +169,15 @@ void sched_fates_ack(struct sched *s, uint64_t qid, bool error, bool gone);
 void sched_marked(struct sched *s, uint64_t qid, enum ipc_mark what,
     uint64_t token, unsigned result);
 
+enum sched_noticed {
+	SCHED_NOTICED,       /* durable */
+	SCHED_NOTICED_NEVER, /* none can be made */
+	SCHED_NOTICED_LATER, /* not now; also for no answer in time */
+};
+/* NOTICED. `text': why never. */
+void sched_noticed(struct sched *s, uint64_t qid, enum ipc_notice kind,
+    enum sched_noticed result, bool gone, struct slice text);
+
 /* -- events: agents --------------------------------------------------------- */
 
 /* A delivery that the agent told of in its HELLO. */
@@ -166,6 +194,7 @@ struct sched_result {
 	uint32_t index, attempt;
 	enum fate fate; /* DELIVERED, DEFERRED or FAILED */
 	struct slice esc, reply, relay;
+	bool site;      /* the next hop as a whole could not be reached */
 };
 /* False: it makes no sense (an attempt that never was). */
 bool sched_result(struct sched *s, enum sched_agent a,

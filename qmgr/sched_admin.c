@@ -159,6 +159,7 @@ release_done(struct sched *s, struct entry *e, unsigned result)
 	if (result == 0) {
 		e->hold = false;
 		e->force = true;
+		s->flushes++;
 		e->crashes = 0;
 		resume(s, e);
 	}
@@ -242,6 +243,7 @@ sched_flush(struct sched *s, uint64_t qid)
 {
 	struct entry *e = sched_find(s, qid);
 
+	s->flushes++;
 	return e != NULL && flush(s, e);
 }
 
@@ -252,6 +254,7 @@ sched_flush_all(struct sched *s)
 	struct entry *e;
 	uint32_t i;
 
+	s->flushes++;
 	for (i = 0; i < s->nbuckets; i++) {
 		for (e = s->entries[i]; e != NULL; e = e->next) {
 			n += e->work == NULL && flush(s, e);

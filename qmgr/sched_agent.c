@@ -149,7 +149,7 @@ take_back(struct sched *s, struct work *w, enum sched_agent a)
 		} else if (rc->state == RCPT_RUNNING && rc->agent == a) {
 			had = true;
 			sched_rcpt_free(s, rc);
-			sched_waits(w, s->real_us / 1000000 + 1);
+			sched_waits(w, s->real_us / 1000000 + 1, true);
 		}
 	}
 	if (!had) {

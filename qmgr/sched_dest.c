@@ -43,8 +43,11 @@ job_before(const void *a, const void *b)
 static uint64_t
 limit_of(const struct sched *s, const struct dest *d)
 {
-	return d->agent == SCHED_LOCAL ? s->cfg.local_concurrency :
-	    s->cfg.remote_concurrency;
+	if (d->agent == SCHED_LOCAL) {
+		return s->cfg.local_concurrency;
+	}
+	return d->dead ? 1 : d->window < s->cfg.remote_concurrency ?
+	    d->window : s->cfg.remote_concurrency;
 }
 
 /* A destination is in the ring while it may have one more delivery out. */
@@ -64,16 +67,9 @@ sched_ring_update(struct sched *s, struct dest *d)
 static uint32_t
 hash_dest(const struct sched *s, struct slice transport, struct slice next_hop)
 {
-	uint64_t h = 0xcbf29ce484222325; /* FNV-1a; chains are short enough */
-	size_t i;
+	uint64_t h = siphash24(s->dest_key, next_hop.p, next_hop.n) +
+	    transport.n;
 
-	for (i = 0; i < transport.n; i++) {
-		h = (h ^ (unsigned char)transport.p[i]) * 0x100000001b3;
-	}
-	h = (h ^ 0xff) * 0x100000001b3;
-	for (i = 0; i < next_hop.n; i++) {
-		h = (h ^ (unsigned char)next_hop.p[i]) * 0x100000001b3;
-	}
 	return (uint32_t)(h ^ h >> 32) & (s->ndest_buckets - 1);
 }
 
@@ -98,16 +94,25 @@ grow(struct sched *s)
 }
 
 struct dest *
-sched_dest_get(struct sched *s, enum sched_agent a, struct slice transport,
+sched_dest_find(const struct sched *s, struct slice transport,
     struct slice next_hop)
 {
-	uint32_t b = hash_dest(s, transport, next_hop);
-	struct dest *d = s->dests[b];
+	struct dest *d = s->dests[hash_dest(s, transport, next_hop)];
 
 	while (d != NULL && (!slice_eq(slice_of(d->next_hop), next_hop) ||
 	    !slice_eq(slice_of(d->transport), transport))) {
 		d = d->next;
 	}
+	return d;
+}
+
+struct dest *
+sched_dest_get(struct sched *s, enum sched_agent a, struct slice transport,
+    struct slice next_hop)
+{
+	uint32_t b = hash_dest(s, transport, next_hop);
+	struct dest *d = sched_dest_find(s, transport, next_hop);
+
 	if (d != NULL) {
 		return d;
 	}
@@ -119,6 +124,7 @@ sched_dest_get(struct sched *s, enum sched_agent a, struct slice transport,
 	d->transport = xslicedup(transport);
 	d->next_hop = xslicedup(next_hop);
 	d->agent = a;
+	d->window = SCHED_WINDOW_FIRST;
 	heap_init(&d->jobs, job_before, offsetof(struct job, place));
 	d->next = s->dests[b];
 	s->dests[b] = d;

@@ -59,6 +59,13 @@ set_esc(struct rcpt *rc, char first, struct slice esc)
 	rc->esc[0] = first;
 }
 
+static uint64_t
+lifetime_of(const struct sched *s, const struct work *w)
+{
+	return w->reverse_path[0] == '\0' ? s->cfg.bounce_lifetime :
+	    s->cfg.lifetime;
+}
+
 static bool
 has_expired(const struct sched *s, const struct rcpt *rc)
 {
@@ -66,7 +73,7 @@ has_expired(const struct sched *s, const struct rcpt *rc)
 
 	/* Old by the clock, and tried since the clock was set last. */
 	return rc->epoch == s->epoch && s->real_us > w->arrived_us &&
-	    (s->real_us - w->arrived_us) / 1000000 > s->cfg.lifetime;
+	    (s->real_us - w->arrived_us) / 1000000 > lifetime_of(s, w);
 }
 
 /* When to try again: with the others of this message if that is near. */
@@ -88,9 +95,10 @@ next_try(struct sched *s, struct work *w)
 }
 
 void
-sched_record(struct sched *s, struct rcpt *rc, enum fate fate,
-    struct slice esc, struct slice reply, struct slice relay)
+sched_record(struct sched *s, struct rcpt *rc, const struct sched_outcome *o)
 {
+	enum fate fate = o->fate == FATE_FAILED && s->cfg.soft_bounce ?
+	    FATE_DEFERRED : o->fate;
 	struct work *w = rc->work;
 	struct slice prefix = SL("");
 	char expired[64];
@@ -100,20 +108,32 @@ sched_record(struct sched *s, struct rcpt *rc, enum fate fate,
 	}
 	rc->fate = fate == FATE_FAILED ? FATE_DEFERRED : fate;
 	set_esc(rc, fate == FATE_DELIVERED ? '2' : fate == FATE_FAILED ? '5' : '4',
-	    esc);
+	    o->esc);
 	if (fate == FATE_DEFERRED && has_expired(s, rc)) {
-		print_seconds(expired, sizeof(expired), s->cfg.lifetime);
+		print_seconds(expired, sizeof(expired), lifetime_of(s, w));
 		prefix = slice_of(expired);
 		memcpy(rc->esc, "5.4.7", 6); /* delivery time expired */
 		rc->stuck = true;
 	}
 	rc->stuck = rc->stuck || fate == FATE_FAILED;
 	rc->next_at = rc->fate == FATE_DELIVERED ? 0 :
-	    rc->stuck ? s->real_us / 1000000 : next_try(s, w);
-	rc->reply = line_of(prefix, reply);
-	rc->relay = line_of(SL(""), relay);
+	    rc->stuck ? s->real_us / 1000000 :
+	    o->next_at > 0 ? o->next_at : next_try(s, w);
+	rc->reply = line_of(prefix, o->reply);
+	rc->relay = line_of(SL(""), o->relay);
 	w->resulted = true;
 	w->unsent++;
+}
+
+static void
+record_result(struct sched *s, struct rcpt *rc, const struct sched_result *r)
+{
+	struct sched_outcome o = { r->fate, r->esc, r->reply, r->relay, 0 };
+
+	if (r->site) {
+		o.next_at = sched_site_next_try(s, rc);
+	}
+	sched_record(s, rc, &o);
 }
 
 bool
@@ -134,6 +154,7 @@ sched_result(struct sched *s, enum sched_agent a, const struct sched_result *r)
 	if (r->attempt > rc->attempt) {
 		return false;
 	}
+	sched_site_result(s, rc, r);
 	if (rc->state != RCPT_RECORD && w->gone) {
 		sched_ack(s, a, r->qid, r->index, r->attempt);
 		sched_rcpt_free(s, rc);
@@ -141,7 +162,7 @@ sched_result(struct sched *s, enum sched_agent a, const struct sched_result *r)
 		rc->ack = true;
 		rc->agent = a;
 		if (rc->state != RCPT_RECORD) {
-			sched_record(s, rc, r->fate, r->esc, r->reply, r->relay);
+			record_result(s, rc, r);
 		}
 	}
 	sched_work_check(s, w);
@@ -161,6 +182,12 @@ fill_fate(struct sched_item *it, const struct rcpt *rc)
 	it->fate.esc = slice_of(rc->esc);
 	it->fate.reply = slice_of(rc->reply);
 	it->relay = slice_of(rc->relay);
+	if (strcmp(rc->relay, "none") != 0) {
+		it->fate.relay = slice_make(rc->relay,
+		    strnlen(rc->relay, RELAY_TEXT_MAX));
+	} else {
+		it->fate.relay = SL(""); /* nobody but us said so */
+	}
 	it->stuck = rc->stuck;
 	it->again = rc->again;
 }
@@ -190,7 +217,7 @@ fill_fates(struct sched *s, struct sched_action *a, struct work *w)
 		if (rc->state != RCPT_RECORD || rc->sent) {
 			continue;
 		}
-		octets += 64 + strlen(rc->reply);
+		octets += 64 + strlen(rc->reply) + strlen(rc->relay);
 		if (a->nitems == NELEMS(s->items) ||
 		    octets > SCHED_BATCH_SIZE) {
 			break;
@@ -236,7 +263,7 @@ recorded(struct sched *s, struct rcpt *rc)
 	if (rc->fate == FATE_DEFERRED && rc->stuck) {
 		sched_stuck(w, slice_of(rc->esc), slice_of(rc->reply));
 	} else if (rc->fate == FATE_DEFERRED) {
-		sched_waits(w, rc->next_at);
+		sched_waits(w, rc->next_at, rc->warned);
 	}
 	sched_rcpt_free(s, rc);
 }
@@ -304,6 +331,7 @@ sched_entry_gone(struct sched *s, struct entry *e)
 		return;
 	}
 	w->gone = w->ending = true;
+	sched_notice_drop(s, w);
 	for (rc = TAILQ_FIRST(&w->rcpts); rc != NULL; rc = next) {
 		next = TAILQ_NEXT(rc, link);
 		if (rc->state == RCPT_RUNNING) {
@@ -325,8 +353,8 @@ hold_ourselves(struct sched *s, struct entry *e, const char *reason)
 }
 
 /* "failed: 5.1.1 no such user (and 2 more)" */
-static void
-hold_stuck(struct sched *s, struct work *w)
+void
+sched_hold_stuck(struct sched *s, struct work *w)
 {
 	char reason[REPLY_TEXT_MAX + 64];
 	int n;
@@ -338,6 +366,20 @@ hold_stuck(struct sched *s, struct work *w)
 		w->stuck_reason);
 	assert(n > 0 && (size_t)n < sizeof(reason));
 	hold_ourselves(s, w->entry, reason);
+}
+
+/* Nobody is to be told, or nothing can be done, and nothing else waits. */
+static void
+hold_rest(struct sched *s, struct work *w)
+{
+	if (w->waiting > 0 || w->again) {
+		return;
+	}
+	if (w->stuck > 0 && !sched_bounces(w)) {
+		sched_hold_stuck(s, w);
+	} else if (w->parked > 0) {
+		hold_ourselves(s, w->entry, w->parked_reason);
+	}
 }
 
 /* Nothing of it is in memory any more: what becomes of it. Frees `w'. */
@@ -358,9 +400,8 @@ settle(struct sched *s, struct work *w)
 	}
 	if (!e->hold && !ending && e->crashes >= SCHED_CRASH_HOLD) {
 		hold_ourselves(s, e, "delivery agent died four times");
-	} else if (!e->hold && !ending && w->stuck > 0 && w->waiting == 0 &&
-	    !w->again) {
-		hold_stuck(s, w);
+	} else if (!e->hold && !ending) {
+		hold_rest(s, w);
 	}
 	if (w->waiting > 0) {
 		due_ms = sched_due_ms(s, w->next_at);
@@ -402,7 +443,8 @@ sched_work_check(struct sched *s, struct work *w)
 		w->fates_queued = true;
 		TAILQ_INSERT_TAIL(&s->fates, w, fates_link);
 	}
-	if (TAILQ_EMPTY(&w->rcpts) && w->page == PAGE_NONE && !w->fates_out) {
+	if (TAILQ_EMPTY(&w->rcpts) && w->page == PAGE_NONE && !w->fates_out &&
+	    !sched_notice_awaited(s, w)) {
 		settle(s, w);
 	}
 }
@@ -422,6 +464,7 @@ sched_cleanup_down(struct sched *s)
 
 	s->cleanup_up = s->take_out = false;
 	sched_marks_lost(s);
+	sched_notices_lost(s);
 	for (w = TAILQ_FIRST(&s->works); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, link);
 		if (w->page == PAGE_ASKED) {

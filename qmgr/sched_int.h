@@ -5,8 +5,11 @@
  *   sched.c        making, time, entries, sched_next, counts
  *   sched_load.c   pages of recipients coming in
  *   sched_claim.c  claims: what an agent has of an earlier life of ours
+ *   sched_route.c  what becomes of a recipient, by its transport
  *   sched_fate.c   results, recording them, the end of a message's activity
+ *   sched_notice.c notices: bounces and delay warnings
  *   sched_dest.c   destinations
+ *   sched_site.c   their health: window, death, probes
  *   sched_job.c    jobs: recipients of a message that go together
  *   sched_agent.c  agents: who is given what, when
  *   sched_admin.c  marks: hold, release, delete, requeue; flush
@@ -16,6 +19,7 @@
 
 #include <sys/queue.h>
 
+#include "common/siphash.h"
 #include "qmgr/heap.h"
 #include "qmgr/sched.h"
 
@@ -57,6 +61,7 @@ struct rcpt {
 	/* RECORD: */
 	enum fate fate;
 	bool stuck, sent, again;
+	bool warned;               /* the sender knows of the delay */
 	bool ack;                  /* an agent awaits RESULT_ACK */
 	enum sched_agent agent;
 	uint64_t next_at;
@@ -75,6 +80,8 @@ struct job {
 	size_t size;     /* octets, about */
 	uint32_t place;  /* in dest->jobs */
 	bool running, alone;
+	bool probe;      /* of a dead destination */
+	bool judged;     /* it has told how the destination is */
 };
 TAILQ_HEAD(jobs, job);
 
@@ -88,6 +95,23 @@ struct dest {
 	unsigned njobs;      /* all, also running and alone */
 	unsigned running;
 	bool in_ring;
+	/* remote only; see sched_site.c */
+	unsigned window;     /* DELIVERs out at a time */
+	unsigned answers;    /* since the window grew last */
+	unsigned fails;      /* in a row; > 0: in s->sick */
+	TAILQ_ENTRY(dest) sick_link;
+	uint64_t failed_ms;  /* the last of them */
+	bool dead;           /* then also these: */
+	uint64_t retry_ms, backoff; /* backoff: seconds */
+	uint64_t flushes;    /* s->flushes when it was tried last */
+	uint32_t epoch;      /* of the clock then */
+	char *esc, *reply, *relay;
+};
+
+enum notice {
+	NOTICE_NONE,
+	NOTICE_WANTED, /* in s->notices */
+	NOTICE_OUT,
 };
 
 enum page { PAGE_NONE, PAGE_WANTED, PAGE_ASKED };
@@ -97,6 +121,7 @@ struct work {
 	TAILQ_ENTRY(work) link;       /* s->works */
 	TAILQ_ENTRY(work) page_link;  /* s->pages, when PAGE_WANTED */
 	TAILQ_ENTRY(work) fates_link; /* s->fates or s->slow */
+	TAILQ_ENTRY(work) notice_link; /* s->notices, when NOTICE_WANTED */
 	struct entry *entry;
 	uint64_t arrived_us, size;
 	uint32_t flags;
@@ -120,8 +145,12 @@ struct work {
 	uint32_t waiting;        /* open recipients that are not due yet */
 	uint64_t next_at;        /* the earliest of them; seconds */
 	uint64_t defer_at;       /* shared by those deferred in this activity */
-	uint32_t stuck;
-	char *stuck_reason;
+	uint32_t stuck, parked;
+	uint32_t unwarned;       /* of those that wait: not warned of yet */
+	char *stuck_reason, *parked_reason;
+	enum notice notice;
+	enum ipc_notice notice_kind;
+	bool no_notice, no_warning; /* in this pass */
 };
 TAILQ_HEAD(works, work);
 
@@ -178,11 +207,16 @@ struct sched {
 
 	struct dest **dests;
 	uint32_t ndest_buckets, ndests;
+	unsigned char dest_key[SIPHASH_KEY]; /* strangers choose next hops */
+	TAILQ_HEAD(, dest) sick; /* by the time of their last failure */
+	uint32_t nsick;
+	uint64_t flushes;      /* counts what the administrator hurries */
 	struct agent agents[SCHED_AGENTS];
 
 	bool cleanup_up, take_out, stopping;
 	unsigned gets_out;
-	struct works pages, fates, slow;
+	struct works pages, fates, slow, notices;
+	unsigned notices_out;
 	struct marks marks; /* to be sent; slow: in a while; wait: for the work */
 	struct marks marks_slow, marks_wait, marks_out;
 	unsigned nmarks_out;
@@ -230,12 +264,34 @@ struct rcpt *sched_rcpt_find(const struct work *w, uint32_t index);
 /* Takes it out of its job and its message. */
 void sched_rcpt_free(struct sched *s, struct rcpt *rc);
 void sched_stuck(struct work *w, struct slice esc, struct slice reply);
-void sched_waits(struct work *w, uint64_t next_at);
+/* One that waits until then; `warned': not to be warned of (again). */
+void sched_waits(struct work *w, uint64_t next_at, bool warned);
+
+/* sched_route.c */
+/* A recipient that is due: to an agent, or it gets its fate at once. */
+void sched_route(struct sched *s, struct rcpt *rc, struct slice transport,
+    struct slice next_hop);
+
+/* sched_notice.c */
+/* Somebody would be told if this message failed. */
+bool sched_bounces(const struct work *w);
+/* The pass has ended: is a notice on its way, or to be ordered? */
+bool sched_notice_awaited(struct sched *s, struct work *w);
+void sched_notice_drop(struct sched *s, struct work *w);
+bool sched_build_notice(struct sched *s, struct sched_action *a);
+void sched_notices_lost(struct sched *s);
 
 /* sched_fate.c */
+struct sched_outcome {
+	enum fate fate;
+	struct slice esc, reply, relay;
+	uint64_t next_at; /* DEFERRED: when again; 0: as old as it is */
+};
 /* Gives it a fate: to be recorded. */
-void sched_record(struct sched *s, struct rcpt *rc, enum fate fate,
-    struct slice esc, struct slice reply, struct slice relay);
+void sched_record(struct sched *s, struct rcpt *rc,
+    const struct sched_outcome *o);
+/* The message goes on hold, because of its stuck recipients. */
+void sched_hold_stuck(struct sched *s, struct work *w);
 /* After any change of a message: does what follows. May free `w'. */
 void sched_work_check(struct sched *s, struct work *w);
 /* The message is removed. May free the entry and its work. */
@@ -250,10 +306,26 @@ int sched_agent_of(struct slice transport);
 /* A destination, made if need be. */
 struct dest *sched_dest_get(struct sched *s, enum sched_agent a,
     struct slice transport, struct slice next_hop);
+/* NULL: nothing is known of it. */
+struct dest *sched_dest_find(const struct sched *s, struct slice transport,
+    struct slice next_hop);
 void sched_dest_free(struct sched *s, struct dest *d);
 /* After any change of it: may it have one more delivery out? */
 void sched_ring_update(struct sched *s, struct dest *d);
 void sched_dests_update(struct sched *s);
+
+/* sched_site.c */
+/* What an attempt tells of its destination, before the result is recorded. */
+void sched_site_result(struct sched *s, const struct rcpt *rc,
+    const struct sched_result *r);
+/* When a dead destination is tried again, in seconds; 0: it lives. */
+uint64_t sched_site_next_try(struct sched *s, const struct rcpt *rc);
+/* Its destination is dead: deferred. */
+bool sched_site_defers(struct sched *s, struct rcpt *rc,
+    struct slice transport, struct slice next_hop);
+/* Forgets old failures that nobody has asked about. */
+void sched_sites_reap(struct sched *s);
+void sched_sites_free(struct sched *s);
 
 /* sched_job.c */
 /* A job for a recipient, READY, or RUNNING when an agent has it already. */

@@ -81,7 +81,7 @@ job_free(struct sched *s, struct job *j)
 	free(j);
 	d->njobs--;
 	sched_ring_update(s, d);
-	if (d->njobs == 0) {
+	if (d->njobs == 0 && d->fails == 0) {
 		sched_dest_free(s, d);
 	}
 }
@@ -94,6 +94,7 @@ sched_job_start(struct sched *s, struct job *j)
 
 	job_unqueue(s, j);
 	j->running = true;
+	j->probe = j->dest->dead;
 	j->dest->running++;
 	g->inflight++;
 	g->alone_running = g->alone_running || j->alone;

@@ -45,6 +45,7 @@ rcpt_new(struct sched *s, struct work *w, const struct rcpt_item *in)
 	rc->index = in->index;
 	rc->attempt = in->attempt;
 	rc->epoch = s->epoch;
+	rc->warned = in->warned;
 	rc->address = keep(&at, in->address);
 	rc->original = keep(&at, in->original);
 	rc->extension = keep(&at, in->extension);
@@ -76,9 +77,10 @@ sched_rcpt_free(struct sched *s, struct rcpt *rc)
 }
 
 void
-sched_waits(struct work *w, uint64_t next_at)
+sched_waits(struct work *w, uint64_t next_at, bool warned)
 {
 	w->waiting++;
+	w->unwarned += !warned;
 	if (next_at < w->next_at) {
 		w->next_at = next_at;
 	}
@@ -105,57 +107,24 @@ sched_stuck(struct work *w, struct slice esc, struct slice reply)
 
 /* -- pages ----------------------------------------------------------------- */
 
-/* "5.1.1 no such user": an enhanced status code and a text. */
 static void
-refuse(struct sched *s, struct rcpt *rc, struct slice next_hop)
+park(struct work *w, struct slice reason)
 {
-	struct slice esc, text = next_hop;
-
-	if (!slice_word(&text, " ", &esc) || esc.n >= ESC_MAX || esc.n < 5 ||
-	    (esc.p[0] != '4' && esc.p[0] != '5') || esc.p[1] != '.') {
-		sched_record(s, rc, FATE_DEFERRED, SL("4.3.5"),
-		    SL("the transport \"error\" has no text \"5.y.z reason\""),
-		    SL("none"));
-		return;
+	if (w->parked++ == 0) {
+		w->parked_reason = xslicedup(reason.n > 0 ? reason :
+		    SL("held by its transport"));
 	}
-	sched_record(s, rc, esc.p[0] == '5' ? FATE_FAILED : FATE_DEFERRED, esc,
-	    slice_trim(text), SL("none"));
-}
-
-static void
-refuse_transport(struct sched *s, struct rcpt *rc, struct slice transport)
-{
-	struct strbuf text;
-
-	strbuf_init(&text, 0);
-	(void)strbuf_printf(&text, "the transport \"%.*s\" is not known here",
-	    (int)(transport.n < 64 ? transport.n : 64), transport.p);
-	sched_record(s, rc, FATE_DEFERRED, SL("4.3.5"), strbuf_slice(&text),
-	    SL("none"));
-	strbuf_clear(&text);
 }
 
 /* A recipient that is to be tried now. */
 static void
 load_due(struct sched *s, struct work *w, const struct rcpt_item *in)
 {
-	struct rcpt *rc;
-	int agent;
-
 	if (slice_eq(in->transport, SL("hold"))) {
-		sched_stuck(w, SL("5.4.7"), in->next_hop.n > 0 ? in->next_hop :
-		    SL("held by the transport map"));
-		return;
-	}
-	rc = rcpt_new(s, w, in);
-	agent = sched_agent_of(in->transport);
-	if (agent >= 0) {
-		sched_dispatch(s, rc, (enum sched_agent)agent, in->transport,
-		    in->next_hop, false);
-	} else if (slice_eq(in->transport, SL("error"))) {
-		refuse(s, rc, in->next_hop);
+		park(w, in->next_hop);
 	} else {
-		refuse_transport(s, rc, in->transport);
+		sched_route(s, rcpt_new(s, w, in), in->transport,
+		    in->next_hop);
 	}
 }
 
@@ -164,6 +133,7 @@ static bool
 load_claimed(struct sched *s, struct work *w, const struct rcpt_item *in)
 {
 	struct claim *c = sched_claim_take(s, w->entry->qid, in->index);
+	struct sched_outcome o;
 	struct rcpt *rc;
 
 	if (c == NULL) {
@@ -180,8 +150,9 @@ load_claimed(struct sched *s, struct work *w, const struct rcpt_item *in)
 	if (c->is_result) {
 		rc->ack = true;
 		rc->agent = c->agent;
-		sched_record(s, rc, c->fate, slice_of(c->esc),
-		    slice_of(c->reply), slice_of(c->relay));
+		o = (struct sched_outcome){ c->fate, slice_of(c->esc),
+			slice_of(c->reply), slice_of(c->relay), 0 };
+		sched_record(s, rc, &o);
 	} else {
 		sched_dispatch(s, rc, c->agent, in->transport, in->next_hop,
 		    true);
@@ -198,13 +169,14 @@ load_item(struct sched *s, struct work *w, const struct rcpt_item *in)
 	}
 	if (w->entry->hold || w->ending) {
 		w->again = true;
-	} else if (!w->force && in->fate == FATE_DEFERRED && in->esc.n > 0 &&
+	} else if (!w->force && !s->cfg.soft_bounce &&
+	    in->fate == FATE_DEFERRED && in->esc.n > 0 &&
 	    in->esc.p[0] == '5') {
 		sched_stuck(w, in->esc, in->reply);
 	} else if (!w->force && !sched_is_due(s, in->next_at)) {
-		sched_waits(w, in->next_at);
+		sched_waits(w, in->next_at, in->warned);
 	} else if (!w->route && in->attempt > 0) {
-		sched_waits(w, 0); /* at once, but with a fresh route */
+		sched_waits(w, 0, true); /* at once, but with a fresh route */
 	} else {
 		load_due(s, w, in);
 	}

@@ -159,6 +159,7 @@ on_result(struct qmgr *q, struct agent_link *l, enum sched_agent a,
 	r.index = (uint32_t)ipc_u(m, 1);
 	r.attempt = (uint32_t)ipc_u(m, 2);
 	r.fate = (enum fate)ipc_u(m, 3);
+	r.site = ipc_u(m, 7) == 1;
 	return sched_result(q->s, a, &r);
 }
 

@@ -13,7 +13,9 @@
 
 #define REASON_SENT 1000 /* octets of a reason */
 
-enum ask_kind { ASK_TAKE, ASK_GET, ASK_FATES, ASK_MARK, ASK_VIEW };
+enum ask_kind {
+	ASK_TAKE, ASK_GET, ASK_FATES, ASK_MARK, ASK_NOTICE, ASK_VIEW
+};
 
 struct ask {
 	TAILQ_ENTRY(ask) link; /* q->asks, except TAKE */
@@ -21,6 +23,7 @@ struct ask {
 	uint32_t id;
 	uint64_t qid, token, deadline_ms;
 	enum ipc_mark what;
+	enum ipc_notice notice;
 	char *reason;          /* MARK: for the log */
 	qmgr_view_cb *cb;
 	void *arg;
@@ -90,6 +93,10 @@ fail(struct qmgr *q, struct ask *a)
 			    SL("no answer from cleanup in time"));
 		}
 		break;
+	case ASK_NOTICE:
+		sched_noticed(q->s, was.qid, was.notice, SCHED_NOTICED_LATER,
+		    false, SL(""));
+		break;
 	case ASK_VIEW:
 		was.cb(was.arg, NULL, SL(""));
 		break;
@@ -150,6 +157,18 @@ send_mark(struct qmgr *q, const struct sched_action *act)
 	ipc_end(q->cleanup);
 }
 
+static void
+send_notice(struct qmgr *q, const struct sched_action *act)
+{
+	struct ask *a = ask_new(q, ASK_NOTICE, act->qid);
+
+	a->notice = act->notice;
+	ipc_begin(q->cleanup, IPC_NOTICE, a->id);
+	ipc_put_u(q->cleanup, a->qid);
+	ipc_put_u(q->cleanup, a->notice);
+	ipc_end(q->cleanup);
+}
+
 void
 qmgr_cleanup_do(struct qmgr *q, const struct sched_action *act)
 {
@@ -166,6 +185,9 @@ qmgr_cleanup_do(struct qmgr *q, const struct sched_action *act)
 		break;
 	case SCHED_MARK:
 		send_mark(q, act);
+		break;
+	case SCHED_NOTICE:
+		send_notice(q, act);
 		break;
 	case SCHED_DELIVER:
 	case SCHED_ACK:
@@ -391,6 +413,37 @@ on_marked(struct qmgr *q, const struct ipc_msg *m)
 	return true;
 }
 
+static bool
+on_noticed(struct qmgr *q, const struct ipc_msg *m)
+{
+	static const enum sched_noticed results[] = { SCHED_NOTICED,
+		SCHED_NOTICED_NEVER, SCHED_NOTICED_LATER };
+	struct ask *a = find(q, m, ASK_NOTICE);
+	bool gone = ipc_u(m, 2) == 0 && ipc_u(m, 3) != 0;
+	enum ipc_notice kind;
+	uint64_t qid;
+
+	if (ipc_u(m, 2) >= NELEMS(results)) {
+		return false;
+	}
+	if (a == NULL) {
+		return true;
+	}
+	qid = a->qid;
+	kind = a->notice;
+	if (qid != ipc_u(m, 0) || kind != ipc_u(m, 1)) {
+		return false;
+	}
+	ask_free(q, a);
+	qlog_noticed(qid, kind, results[ipc_u(m, 2)], ipc_s(m, 4));
+	if (gone) {
+		qlog_removed(qid);
+	}
+	sched_noticed(q->s, qid, kind, results[ipc_u(m, 2)], gone,
+	    ipc_s(m, 4));
+	return true;
+}
+
 /* -- the channel -------------------------------------------------------------- */
 
 static bool
@@ -405,6 +458,7 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		{ IPC_GONE, on_gone },
 		{ IPC_FATES_ACK, on_fates_ack },
 		{ IPC_MARKED, on_marked },
+		{ IPC_NOTICED, on_noticed },
 	};
 	struct qmgr *q = owner;
 	size_t i;

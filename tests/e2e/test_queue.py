@@ -185,10 +185,23 @@ def test_retries_by_itself(make):
     m.wait_empty()
 
 
-def test_expires_into_hold(make):
+def test_expires_into_a_bounce(make):
+    """The sender is told, once, and of both recipients together."""
     m = make(minimal_backoff_time='1s', maximal_backoff_time='1s', maximal_queue_lifetime='3s')
     m.start()
-    qid = deferred(m)
+    deferred(m, [ANN, 'ann+x@mx.veredus.test'], sender=BEN)
+    [bounce] = m.mail('ben')
+    assert bounce.count(b'\nStatus: 5.4.7\n') == 2 and b'expired after 3s' in bounce, bounce
+    m.wait_empty()
+    assert len(m.maildir('ben')) == 1
+    assert 'status=bounced (expired after 3s' in m.log()
+
+
+def test_null_sender_expires_into_hold(make):
+    """By bounce_queue_lifetime; there is nobody to tell."""
+    m = make(minimal_backoff_time='1s', maximal_backoff_time='1s', bounce_queue_lifetime='3s')
+    m.start()
+    qid = deferred(m, sender='')
     rows = wait_until(lambda: [r for r in wait_status(m, qid, 'hold') if r['hold_reason']], 'the hold is durable')
     assert rows[0]['reply'].startswith('5.4.7 expired after 3s: '), rows
     assert 'expired after 3s' in rows[0]['hold_reason']

@@ -23,7 +23,7 @@ send_entry(struct fix *f, unsigned i, uint32_t tid)
 
 	strbuf_init(&page, 0);
 	for (r = 0; r < m->n; r++) {
-		if (m->fate[r] == FATE_DELIVERED) {
+		if (m->fate[r] != FATE_NONE && m->fate[r] != FATE_DEFERRED) {
 			continue;
 		}
 		it = (struct rcpt_item){ r, m->attempts[r], m->fate[r],
@@ -142,6 +142,29 @@ answer_mark(struct fix *f, const struct ipc_msg *m)
 	ipc_end(f->cleanup);
 }
 
+static void
+answer_notice(struct fix *f, const struct ipc_msg *m)
+{
+	struct fake_msg *msg = &f->msgs[ipc_u(m, 0) - QID0];
+	unsigned i;
+
+	f->notices++;
+	for (i = 0; i < msg->n && f->notice_error == 0; i++) {
+		if (msg->fate[i] == FATE_DEFERRED && msg->esc[i][0] == '5') {
+			msg->fate[i] = FATE_FAILED;
+			msg->done++;
+		}
+	}
+	msg->here = msg->done < msg->n;
+	ipc_begin(f->cleanup, IPC_NOTICED, m->tid);
+	ipc_put_u(f->cleanup, ipc_u(m, 0));
+	ipc_put_u(f->cleanup, ipc_u(m, 1));
+	ipc_put_u(f->cleanup, f->notice_error);
+	ipc_put_u(f->cleanup, !msg->here);
+	ipc_put_str(f->cleanup, f->notice_error > 0 ? "so it is" : "");
+	ipc_end(f->cleanup);
+}
+
 static bool
 cleanup_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 {
@@ -160,6 +183,9 @@ cleanup_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		return true;
 	case IPC_FATES:
 		take_fates(f, m);
+		return true;
+	case IPC_NOTICE:
+		answer_notice(f, m);
 		return true;
 	case IPC_MARK:
 		answer_mark(f, m);

@@ -43,7 +43,8 @@ struct fix {
 	unsigned refuse;           /* the next FATES fail */
 	bool taking, bad_page;
 	uint32_t take_id;
-	unsigned fates, gets, marks;
+	unsigned fates, gets, marks, notices;
+	unsigned notice_error;     /* of NOTICED */
 	/* agent */
 	struct ipc_chan *agent;
 	struct given given[GIVEN];

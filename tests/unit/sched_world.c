@@ -20,6 +20,7 @@ struct world_req {
 	bool route;
 	unsigned max;
 	enum ipc_mark what;
+	enum ipc_notice notice;
 	char reason[64];
 	unsigned nfates;
 	struct {
@@ -30,7 +31,7 @@ struct world_req {
 	} fates[32];
 	/* the answer */
 	bool error, gone, entry;
-	unsigned result;
+	unsigned result; /* of a MARK; an enum sched_noticed */
 	struct sched_entry_in in;
 	char *page;
 };
@@ -42,12 +43,13 @@ struct world_job {
 	unsigned life, batch, user;
 	bool done; /* RESULT sent, RESULT_ACK awaited */
 	enum fate fate;
+	bool site, judged;
 };
 
 static const struct sched_config plain = {
 	.min_backoff = 300, .max_backoff = 4000, .lifetime = 432000,
 	.active_limit = 40, .local_concurrency = 3, .remote_concurrency = 2,
-	.remote_rcpts = 3,
+	.remote_rcpts = 3, .bounce_lifetime = 432000,
 };
 
 uint64_t
@@ -77,8 +79,10 @@ world_init(struct world *w, uint64_t seed)
 	w->cfg = plain;
 	w->mono_ms = 5000000;
 	w->real_us = START_US;
+	w->transport = "smtp";
 	begin_life(w);
-	world_agent_starts(w);
+	world_agent_starts(w, SCHED_LOCAL);
+	world_agent_starts(w, SCHED_REMOTE);
 }
 
 static void
@@ -159,7 +163,13 @@ world_advance(struct world *w, uint64_t ms)
 	sched_time(w->s, w->mono_ms, w->real_us);
 }
 
-/* -- the agent -------------------------------------------------------------- */
+/* -- the agents ------------------------------------------------------------- */
+
+static enum sched_agent
+agent_of(unsigned user)
+{
+	return user < WORLD_LOCAL ? SCHED_LOCAL : SCHED_REMOTE;
+}
 
 static struct world_job *
 find_job(struct world *w, uint64_t qid, uint32_t index)
@@ -193,9 +203,76 @@ batches(const struct world *w, unsigned user)
 	return n;
 }
 
+bool
+world_is_dead(const struct world *w, unsigned user)
+{
+	const struct world_site *si = &w->sites[user];
+
+	/* In the end it is forgotten. */
+	return si->fails >= SCHED_SITE_FAILURES &&
+	    w->mono_ms < si->failed_ms + 2000 * w->cfg.max_backoff;
+}
+
+/* A DELIVER to a site: not to a dead one before its time, and one at a time. */
+static void
+check_site(const struct world *w, unsigned user)
+{
+	const struct world_site *si = &w->sites[user];
+	const struct world_job *j;
+
+	if (!world_is_dead(w, user)) {
+		return;
+	}
+	assert_true(si->hurried != w->hurried ||
+	    w->mono_ms >= si->died_ms + w->cfg.min_backoff * 1000);
+	for (j = w->jobs; j != NULL; j = j->next) {
+		assert_true(j->done || j->user != user || j->life != w->life ||
+		    j->batch <= si->died_batch);
+	}
+}
+
+/* The first result of a DELIVER tells how the site is. */
+static void
+judge(struct world *w, const struct world_job *j)
+{
+	struct world_site *si = &w->sites[j->user];
+	struct world_job *k;
+
+	if (j->life != w->life) {
+		/* Perhaps counted, perhaps not: a failure may only make it
+		   dead sooner. */
+		si->fails = j->site ? si->fails : 0;
+		return;
+	}
+	if (j->judged) {
+		return;
+	}
+	for (k = w->jobs; k != NULL; k = k->next) {
+		k->judged = k->judged || k->batch == j->batch;
+	}
+	if (!j->site || w->mono_ms >= si->failed_ms +
+	    2000 * w->cfg.max_backoff) { /* forgotten, perhaps */
+		si->fails = 0;
+	}
+	if (j->site) {
+		si->failed_ms = w->mono_ms;
+		si->fails++;
+	}
+	if (si->fails >= SCHED_SITE_FAILURES) {
+		if (si->fails == SCHED_SITE_FAILURES ||
+		    j->batch > si->died_batch) {
+			si->died_ms = w->mono_ms;
+			si->died_batch = w->batch;
+			si->hurried = w->hurried;
+		}
+	}
+}
+
 static void
 given(struct world *w, const struct sched_action *a)
 {
+	uint64_t limit = a->agent == SCHED_LOCAL ? w->cfg.local_concurrency :
+	    w->cfg.remote_concurrency;
 	struct world_msg *m = find_msg(w, a->qid);
 	struct world_rcpt *rc;
 	struct world_job *j;
@@ -204,17 +281,20 @@ given(struct world *w, const struct sched_action *a)
 
 	w->delivers++;
 	w->batch++;
-	assert_true(w->agent_up);
+	assert_true(w->agent_up[a->agent]);
 	assert_false(m->gone);
 	assert_false(m->hold);
-	assert_true(a->nitems > 0 && a->nitems <= SCHED_BATCH_RCPTS);
+	assert_true(a->nitems > 0 && a->nitems <=
+	    (a->agent == SCHED_LOCAL ? SCHED_BATCH_RCPTS : w->cfg.remote_rcpts));
 	assert_true(a->msg.arrived_us == m->arrived_us);
 	for (i = 0; i < a->nitems; i++) {
 		assert_true(a->items[i].rcpt.index < m->nrcpts);
 		rc = &m->rcpts[a->items[i].rcpt.index];
 		if (i == 0) {
 			user = rc->user;
-			assert_true(batches(w, user) < w->cfg.local_concurrency);
+			assert_int_equal(a->agent, agent_of(user));
+			assert_true(batches(w, user) < limit);
+			check_site(w, user);
 		}
 		assert_int_equal(rc->user, user); /* one destination */
 		assert_null(find_job(w, a->qid, a->items[i].rcpt.index));
@@ -222,10 +302,12 @@ given(struct world *w, const struct sched_action *a)
 		assert_int_equal(a->items[i].rcpt.attempt, rc->attempt);
 		assert_true(m->forced || rc->next_at <= w->real_us / 1000000);
 		assert_true(m->forced || rc->esc[0] != '5');
+		assert_true(rc->fate != FATE_FAILED);
 		j = xcalloc(1, sizeof(*j));
 		*j = (struct world_job){ w->jobs, a->qid,
 			a->items[i].rcpt.index, rc->attempt, w->life, w->batch,
-			user, false, FATE_NONE };
+			user, false, FATE_NONE, false,
+			false };
 		w->jobs = j;
 	}
 }
@@ -236,9 +318,9 @@ send_result(struct world *w, const struct world_job *j)
 	struct sched_result r = { j->qid, j->index, j->attempt, j->fate,
 		j->fate == FATE_DELIVERED ? SL("2.0.0") :
 		j->fate == FATE_FAILED ? SL("5.1.1") : SL("4.2.2"),
-		SL("said the agent"), SL("local") };
+		SL("said the agent"), SL("local"), j->site };
 
-	assert_true(sched_result(w->s, SCHED_LOCAL, &r));
+	assert_true(sched_result(w->s, agent_of(j->user), &r));
 }
 
 unsigned
@@ -262,7 +344,9 @@ world_finish(struct world *w, unsigned n, enum fate fate)
 		j = j->next;
 	}
 	j->done = true;
-	j->fate = fate;
+	j->site = w->sites[j->user].down;
+	j->fate = fate = j->site ? FATE_DEFERRED : fate;
+	judge(w, j);
 	if (fate == FATE_DELIVERED) {
 		find_msg(w, j->qid)->rcpts[j->index].delivered++;
 	}
@@ -301,41 +385,81 @@ acked(struct world *w, const struct sched_action *a)
 }
 
 void
-world_agent_dies(struct world *w)
+world_agent_dies(struct world *w, enum sched_agent a)
 {
-	struct world_job *j;
+	struct world_job **at = &w->jobs, *j;
 	struct world_msg *m;
 
-	while ((j = w->jobs) != NULL) {
-		w->jobs = j->next;
+	while ((j = *at) != NULL) {
+		if (agent_of(j->user) != a) {
+			at = &j->next;
+			continue;
+		}
+		*at = j->next;
 		m = find_msg(w, j->qid);
 		/* Delivered, perhaps not recorded: it may come twice. */
 		m->rcpts[j->index].lost += j->done && j->fate == FATE_DELIVERED;
 		free(j);
 	}
-	w->agent_up = false;
-	sched_agent_down(w->s, SCHED_LOCAL);
+	w->agent_up[a] = false;
+	sched_agent_down(w->s, a);
 }
 
 void
-world_agent_starts(struct world *w)
+world_agent_starts(struct world *w, enum sched_agent a)
 {
 	struct world_job *j;
 
-	w->agent_up = true;
+	w->agent_up[a] = true;
 	for (j = w->jobs; j != NULL; j = j->next) {
-		sched_agent_running(w->s, SCHED_LOCAL, j->qid, j->index,
-		    j->attempt);
+		if (agent_of(j->user) == a) {
+			sched_agent_running(w->s, a, j->qid, j->index,
+			    j->attempt);
+		}
 	}
-	sched_agent_up(w->s, SCHED_LOCAL);
+	sched_agent_up(w->s, a);
 	for (j = w->jobs; j != NULL; j = j->next) {
-		if (j->done) {
+		if (agent_of(j->user) == a && j->done) {
 			send_result(w, j);
 		}
 	}
 }
 
 /* -- cleanup ---------------------------------------------------------------- */
+
+static bool
+is_open(const struct world_rcpt *rc)
+{
+	return rc->fate == FATE_NONE || rc->fate == FATE_DEFERRED;
+}
+
+/* Does a notice of this kind tell of it? */
+static bool
+is_told(const struct world_rcpt *rc, enum ipc_notice kind)
+{
+	bool stuck = rc->esc[0] == '5';
+
+	return rc->fate == FATE_DEFERRED &&
+	    (kind == IPC_NOTICE_FAILED ? stuck : !stuck && rc->warned == 0);
+}
+
+/* No order without need: none after its answer has come. */
+static void
+check_notice(struct world *w, const struct sched_action *a)
+{
+	const struct world_msg *m = find_msg(w, a->qid);
+	bool needed = m->notice_lost || m->gone;
+	unsigned i;
+
+	for (i = 0; i < m->nrcpts; i++) {
+		needed = needed || is_told(&m->rcpts[i], a->notice);
+	}
+	assert_true(needed);
+	assert_true(!m->null_path || (a->notice == IPC_NOTICE_FAILED &&
+	    m->flags == CONTENT_NOTICE));
+	assert_true(a->notice == IPC_NOTICE_FAILED ||
+	    (w->real_us - m->arrived_us) / 1000000 >= w->cfg.delay_warning);
+}
 
 static void
 send_request(struct world *w, const struct sched_action *a)
@@ -350,6 +474,7 @@ send_request(struct world *w, const struct sched_action *a)
 	r->route = a->route;
 	r->max = a->max;
 	r->what = a->what;
+	r->notice = a->notice;
 	r->token = a->token;
 	n = snprintf(r->reason, sizeof(r->reason), "%.60s",
 	    a->reason != NULL ? a->reason : "");
@@ -369,6 +494,9 @@ send_request(struct world *w, const struct sched_action *a)
 			    a->items[i].fate.reply.n);
 		}
 	}
+	if (a->kind == SCHED_NOTICE) {
+		check_notice(w, a);
+	}
 	append(&w->reqs, r);
 }
 
@@ -382,10 +510,11 @@ make_entry(struct world *w, struct world_msg *m, struct world_req *r)
 	uint32_t i;
 
 	strbuf_init(&page, 0);
-	r->in = (struct sched_entry_in){ m->qid, m->arrived_us, 100, 0, m->hold,
-		m->nrcpts, 0, 0, SL("sender@example.org"), SL("") };
+	r->in = (struct sched_entry_in){ m->qid, m->arrived_us, 100, m->flags,
+		m->hold, m->nrcpts, 0, 0,
+		m->null_path ? SL("") : SL("sender@example.org"), SL("") };
 	for (i = r->from; i < m->nrcpts; i++) {
-		if (m->rcpts[i].fate == FATE_DELIVERED) {
+		if (!is_open(&m->rcpts[i])) {
 			continue;
 		}
 		if (w->page > 0 && n == w->page) {
@@ -395,10 +524,13 @@ make_entry(struct world *w, struct world_msg *m, struct world_req *r)
 		n++;
 		it = (struct rcpt_item){ i, m->rcpts[i].attempt,
 			(uint8_t)m->rcpts[i].fate, m->rcpts[i].next_at,
-			SL("x@example.net"), SL("y@example.net"), SL("local"),
+			SL("x@example.net"), SL("y@example.net"),
+			m->rcpts[i].user < WORLD_LOCAL ? SL("local") :
+			slice_of(w->transport),
 			slice_of(next_hop[m->rcpts[i].user]), SL(""),
 			slice_of(m->rcpts[i].esc),
-			slice_of(m->rcpts[i].reply), SL(""), false };
+			slice_of(m->rcpts[i].reply), SL(""),
+			m->rcpts[i].warned > 0 };
 		rcpt_item_encode(&it, &page);
 	}
 	r->entry = true;
@@ -429,9 +561,41 @@ do_fates(struct world_msg *m, struct world_req *r, struct world *w)
 		memcpy(rc->reply, r->fates[i].reply, sizeof(rc->reply));
 	}
 	for (i = 0; i < m->nrcpts; i++) {
-		open = open || m->rcpts[i].fate != FATE_DELIVERED;
+		open = open || is_open(&m->rcpts[i]);
 	}
 	r->gone = m->gone = m->gone || !open;
+}
+
+static void
+do_notice(struct world_msg *m, struct world_req *r, struct world *w)
+{
+	bool open = false, told = false;
+	struct world_rcpt *rc;
+	unsigned i;
+
+	w->notices++;
+	r->result = w->never != NULL ? SCHED_NOTICED_NEVER : SCHED_NOTICED;
+	r->gone = m->gone;
+	if (m->gone || w->never != NULL) {
+		return;
+	}
+	for (i = 0; i < m->nrcpts; i++) {
+		rc = &m->rcpts[i];
+		if (is_told(rc, r->notice)) {
+			told = true;
+			if (r->notice == IPC_NOTICE_FAILED) {
+				rc->fate = FATE_FAILED;
+				rc->bounced++;
+			} else {
+				rc->warned++;
+			}
+		}
+		open = open || is_open(rc);
+	}
+	m->bounces += told && r->notice == IPC_NOTICE_FAILED;
+	m->warnings += told && r->notice == IPC_NOTICE_DELAYED;
+	m->notice_lost = true;
+	r->gone = m->gone = !open;
 }
 
 static void
@@ -454,7 +618,7 @@ do_mark(struct world_msg *m, struct world_req *r, struct world *w)
 		break;
 	case IPC_MARK_DELETE:
 	case IPC_MARK_REQUEUE:
-		m->gone = true;
+		m->gone = m->removed = true;
 		break;
 	}
 }
@@ -497,6 +661,12 @@ work_on(struct world *w, struct world_req *r)
 			}
 		} else if (r->kind == SCHED_FATES && !r->error) {
 			do_fates(m, r, w);
+		} else if (r->kind == SCHED_NOTICE) {
+			if (r->error) {
+				r->result = SCHED_NOTICED_LATER;
+			} else {
+				do_notice(m, r, w);
+			}
 		} else if (r->kind == SCHED_GET && !r->error) {
 			r->gone = m->gone;
 			if (!m->gone) {
@@ -520,7 +690,13 @@ answer(struct world *w, struct world_req *r)
 	} else if (r->kind == SCHED_FATES) {
 		sched_fates_ack(w->s, r->qid, r->error, r->gone);
 	} else if (r->kind == SCHED_MARK) {
+		w->hurried += r->what == IPC_MARK_RELEASE;
 		sched_marked(w->s, r->qid, r->what, r->token, r->result);
+	} else if (r->kind == SCHED_NOTICE) {
+		find_msg(w, r->qid)->notice_lost &= r->error;
+		sched_noticed(w->s, r->qid, r->notice,
+		    (enum sched_noticed)r->result, r->gone,
+		    slice_of(w->never != NULL ? w->never : ""));
 	}
 	free(r->page);
 	free(r);
@@ -572,11 +748,18 @@ world_cleanup_dies(struct world *w)
 void
 world_qmgr_dies(struct world *w)
 {
+	int a;
+
+	for (a = 0; a < WORLD_USERS; a++) {
+		w->sites[a].fails = 0; /* that is not kept */
+	}
 	forget_channel(w);
 	sched_free(w->s);
 	begin_life(w);
-	if (w->agent_up) {
-		world_agent_starts(w);
+	for (a = 0; a < SCHED_AGENTS; a++) {
+		if (w->agent_up[a]) {
+			world_agent_starts(w, (enum sched_agent)a);
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 /*
- * sched_world - a model of cleanup and of a delivery agent around a scheduler,
- * on a clock that the test turns. It checks what sched.h promises at each
+ * sched_world - a model of cleanup and of the two delivery agents around a
+ * scheduler, on a clock that the test turns. Users below WORLD_LOCAL are local,
+ * the others are sites, which remote may find down. It checks what sched.h promises at each
  * step; a broken promise fails the test.
  */
 #ifndef TESTS_UNIT_SCHED_WORLD_H
@@ -14,6 +15,7 @@
 #define WORLD_MSGS  400
 #define WORLD_RCPTS 6
 #define WORLD_USERS 5
+#define WORLD_LOCAL 2
 
 struct world_rcpt {
 	uint32_t attempt;
@@ -23,12 +25,17 @@ struct world_rcpt {
 	unsigned user;
 	unsigned delivered;    /* times */
 	unsigned lost;         /* times that a delivery's record was lost */
+	unsigned bounced, warned; /* notices that told of it */
 };
 
 struct world_msg {
 	uint64_t qid, arrived_us;
 	bool hold, gone, handed;
 	bool forced;           /* released or flushed: next_at does not count */
+	bool null_path, removed; /* removed: deleted or requeued */
+	uint32_t flags;
+	bool notice_lost;      /* done, but the answer has not come */
+	unsigned bounces, warnings;
 	unsigned nrcpts, attempts;
 	struct world_rcpt rcpts[WORLD_RCPTS];
 	char reason[64];       /* of the hold */
@@ -43,11 +50,21 @@ struct world {
 	struct world_req *reqs, *answers; /* in order */
 	struct world_job *jobs;           /* the agent's recipients */
 	unsigned life, batch;
-	bool agent_up, take_waits;
+	bool agent_up[SCHED_AGENTS], take_waits;
+	/* A site's health, as sched.h says it is to be judged. */
+	struct world_site {
+		bool down;
+		unsigned fails;        /* in a row; SCHED_SITE_FAILURES: dead */
+		uint64_t died_ms, failed_ms;
+		unsigned died_batch, hurried;
+	} sites[WORLD_USERS];
+	unsigned hurried;                 /* flushes and releases so far */
+	const char *transport;            /* of the sites */
+	const char *never;                /* why no notice can be made */
 	unsigned page;                    /* recipients of a page; 0: all */
 	unsigned bad;                     /* of 100 attempts fail for good */
 	unsigned soft;                    /* ... are deferred */
-	unsigned fates, marks, delivers;  /* seen */
+	unsigned fates, marks, delivers, notices; /* seen */
 };
 
 void world_init(struct world *w, uint64_t seed);
@@ -61,13 +78,15 @@ void world_advance(struct world *w, uint64_t ms);
 void world_pump(struct world *w);
 /* Cleanup works on one request, or its answer arrives; false: nothing to do. */
 bool world_cleanup_step(struct world *w);
-/* The agent ends its n-th running recipient with this fate. */
+/* The n-th running recipient ends with this fate; at a site that is down,
+   with that. */
 void world_finish(struct world *w, unsigned n, enum fate fate);
-/* The agent has a recipient of it. */
+/* An agent has a recipient of it. */
 bool world_has(const struct world *w, const struct world_msg *m);
 unsigned world_running(const struct world *w);
-void world_agent_dies(struct world *w);
-void world_agent_starts(struct world *w);
+void world_agent_dies(struct world *w, enum sched_agent a);
+void world_agent_starts(struct world *w, enum sched_agent a);
+bool world_is_dead(const struct world *w, unsigned user);
 void world_cleanup_dies(struct world *w);
 void world_qmgr_dies(struct world *w);
 /* All answers and deliveries (as `bad' and `soft' say), no time passes. */

@@ -150,7 +150,31 @@ test_qmgr_was_restarted(void **state)
 	fake_end(&f);
 }
 
-/* A failure: on hold, seen, released, deleted. */
+/* What failed for good: its sender is told, once. */
+static void
+test_bounce(void **state)
+{
+	struct fix f;
+
+	(void)state;
+	fake_begin(&f);
+	fake_start_agent(&f);
+	fake_arrive(&f, 0, 2);
+	WAIT(&f, f.ngiven == 2);
+	fake_result(&f, &f.given[0], FATE_FAILED);
+	WAIT(&f, f.acks == 1);
+	assert_int_equal(f.notices, 0); /* the pass is not over */
+	fake_result(&f, &f.given[1], FATE_FAILED);
+	WAIT(&f, !f.msgs[0].here);
+	assert_int_equal(f.notices, 1);
+	assert_int_equal(f.msgs[0].fate[0], FATE_FAILED);
+	assert_int_equal(f.msgs[0].fate[1], FATE_FAILED);
+	fake_turns(&f, 10);
+	assert_int_equal(f.notices, 1);
+	fake_end(&f);
+}
+
+/* A failure that nobody can be told of: on hold, seen, released, deleted. */
 static void
 test_service(void **state)
 {
@@ -160,6 +184,7 @@ test_service(void **state)
 	(void)state;
 	fake_begin(&f);
 	fake_start_agent(&f);
+	f.notice_error = 1;
 	qid_format(QID0, id);
 	fake_ask(&f, "list");
 	WAIT(&f, f.ended);
@@ -377,6 +402,7 @@ main(void)
 		cmocka_unit_test(test_cleanup_dies),
 		cmocka_unit_test(test_agent_dies),
 		cmocka_unit_test(test_qmgr_was_restarted),
+		cmocka_unit_test(test_bounce),
 		cmocka_unit_test(test_service),
 		cmocka_unit_test(test_service_bad_words),
 		cmocka_unit_test(test_deadline),

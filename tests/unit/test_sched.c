@@ -105,8 +105,8 @@ test_delivers(void **state)
 	world_clear(&w);
 }
 
-/* A deferred one comes back, not before its time, again and again, and ends
-   on hold when it is too old. */
+/* A deferred one comes back, not before its time, again and again, until it is
+   too old: its sender is told. */
 static void
 test_defers_then_expires(void **state)
 {
@@ -118,9 +118,11 @@ test_defers_then_expires(void **state)
 	w.soft = 100;
 	m = world_arrive(&w, 1, all_users);
 	assert_true(world_drain(&w));
-	assert_true(m->hold);
-	assert_false(m->gone);
-	assert_memory_equal(m->reason, "expired after 5d: said the agent", 32);
+	assert_true(m->gone);
+	assert_int_equal(m->bounces, 1);
+	assert_int_equal(m->warnings, 0);
+	assert_string_equal(m->rcpts[0].reply,
+	    "expired after 5d: said the agent");
 	assert_string_equal(m->rcpts[0].esc, "5.4.7");
 	assert_true(w.real_us - m->arrived_us > 432000000000);
 	assert_true(w.real_us - m->arrived_us < 441000000000);
@@ -129,8 +131,9 @@ test_defers_then_expires(void **state)
 	world_clear(&w);
 }
 
-/* One fails for good: the others are delivered, then the message is held with
-   the reason; released, the failed one is tried again at once. */
+/* One fails for good, and there is nobody to tell: the others are delivered,
+   then the message is held with the reason; released, the failed one is tried
+   again at once. */
 static void
 test_failed_is_held(void **state)
 {
@@ -141,6 +144,7 @@ test_failed_is_held(void **state)
 	(void)state;
 	world_init(&w, 3);
 	m = world_arrive(&w, 3, all_users);
+	m->null_path = true;
 	while (world_running(&w) < 3) {
 		world_pump(&w);
 		assert_true(world_cleanup_step(&w) || world_running(&w) == 3);
@@ -275,9 +279,9 @@ test_poison(void **state)
 		if (deaths >= 2) {
 			assert_int_equal(world_running(&w), 1); /* alone */
 		}
-		world_agent_dies(&w);
+		world_agent_dies(&w, SCHED_LOCAL);
 		world_pump(&w);
-		world_agent_starts(&w);
+		world_agent_starts(&w, SCHED_LOCAL);
 	}
 	assert_true(world_drain(&w));
 	assert_true(m->hold);
@@ -441,6 +445,7 @@ admin_does_something(struct world *w)
 		sched_mark(w->s, m->qid, IPC_MARK_REQUEUE, "", 4);
 		break;
 	default:
+		w->hurried++;
 		m->forced = sched_flush(w->s, m->qid) || m->forced;
 		break;
 	}
@@ -449,7 +454,11 @@ admin_does_something(struct world *w)
 static void
 something_happens(struct world *w)
 {
+	static const uint32_t flags[] = { 0, CONTENT_NOTICE,
+		CONTENT_NOTICE | CONTENT_DOUBLE };
 	unsigned users[WORLD_RCPTS], n, i;
+	enum sched_agent agent;
+	struct world_msg *m;
 	uint64_t dice = world_random(w, 1000);
 
 	if (dice < 500) {
@@ -464,32 +473,50 @@ something_happens(struct world *w)
 		for (i = 0; i < n; i++) {
 			users[i] = (unsigned)world_random(w, WORLD_USERS);
 		}
-		(void)world_arrive(w, n, users);
+		m = world_arrive(w, n, users);
+		if (m != NULL) {
+			m->null_path = world_random(w, 5) == 0;
+			m->flags = m->null_path ? flags[world_random(w, 3)] : 0;
+		}
 	} else if (dice < 950) {
 		world_advance(w, 1 + world_random(w, 600000));
 	} else if (dice < 980) {
 		admin_does_something(w);
-	} else if (dice < 985 && w->agent_up) {
-		world_agent_dies(w);
-	} else if (dice < 990 && !w->agent_up) {
-		world_agent_starts(w);
+	} else if (dice < 990) {
+		agent = (enum sched_agent)world_random(w, SCHED_AGENTS);
+		if (w->agent_up[agent]) {
+			world_agent_dies(w, agent);
+		} else {
+			world_agent_starts(w, agent);
+		}
 	} else if (dice < 993) {
 		world_cleanup_dies(w);
 	} else if (dice < 995) {
 		world_qmgr_dies(w);
+	} else {
+		n = WORLD_LOCAL + (unsigned)world_random(w,
+		    WORLD_USERS - WORLD_LOCAL);
+		w->sites[n].down = !w->sites[n].down;
 	}
 }
 
 static void
 check_end(struct world *w)
 {
+	const struct world_rcpt *rc;
+	const struct world_msg *m;
 	unsigned i, j;
 
 	for (i = 0; i < w->nmsgs; i++) {
-		assert_true(w->msgs[i].gone || w->msgs[i].hold);
-		for (j = 0; j < w->msgs[i].nrcpts; j++) {
-			assert_true(w->msgs[i].rcpts[j].delivered <=
-			    1 + w->msgs[i].rcpts[j].lost);
+		m = &w->msgs[i];
+		assert_true(m->gone || m->hold);
+		for (j = 0; j < m->nrcpts; j++) {
+			rc = &m->rcpts[j];
+			assert_true(rc->delivered <= 1 + rc->lost);
+			assert_true(rc->bounced == (rc->fate == FATE_FAILED));
+			assert_true(rc->warned <= 1);
+			assert_true(!m->gone || m->removed ||
+			    rc->delivered > 0 || rc->bounced > 0);
 		}
 	}
 	assert_null(w->jobs); /* every result was acknowledged */
@@ -505,13 +532,20 @@ run_random(uint64_t seed)
 	w.page = (unsigned)world_random(&w, 4); /* small pages, or one */
 	w.cfg.active_limit = 1 + world_random(&w, 60);
 	w.cfg.local_concurrency = 1 + world_random(&w, 3);
+	w.cfg.remote_concurrency = 1 + world_random(&w, 8);
+	w.cfg.remote_rcpts = 1 + world_random(&w, 4);
+	w.cfg.lifetime = 86400; /* sites may stay down: that is what ends it */
+	w.cfg.bounce_lifetime = 43200;
+	w.cfg.delay_warning = world_random(&w, 2) * 3600;
 	sched_configure(w.s, &w.cfg);
 	for (i = 0; i < 2500; i++) {
 		something_happens(&w);
 		world_pump(&w);
 	}
-	if (!w.agent_up) {
-		world_agent_starts(&w);
+	for (i = 0; i < SCHED_AGENTS; i++) {
+		if (!w.agent_up[i]) {
+			world_agent_starts(&w, (enum sched_agent)i);
+		}
 	}
 	w.bad = 10;
 	w.soft = 20;

@@ -1,0 +1,226 @@
+/*
+ * The state of a destination beyond this host. Its window of DELIVERs grows
+ * with each round that it answers, and halves when it cannot be reached; after
+ * SCHED_SITE_FAILURES in a row it is dead. What waits for a dead one, and what
+ * comes, is deferred at once with the reply of the last attempt, until its
+ * retry time. Then one DELIVER is the probe, some wait for its outcome, the
+ * rest is deferred as before. An answer of any kind brings it back to life.
+ *
+ * A destination that failed last is remembered though nothing waits for it,
+ * until nobody has asked for it for a while, or there are more than
+ * SCHED_SICK_MAX: then that which failed the longest time ago is forgotten.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "common/xmalloc.h"
+#include "qmgr/sched_int.h"
+
+#define PROBE_WAIT   100  /* jobs that wait for the outcome of a probe */
+#define SPREAD_SHARE 10   /* the retries spread over a tenth of the backoff */
+
+static void
+forget_reply(struct dest *d)
+{
+	free(d->esc);
+	free(d->reply);
+	free(d->relay);
+	d->esc = d->reply = d->relay = NULL;
+}
+
+/* Nothing is held against it any more. May free `d'. */
+static void
+heal(struct sched *s, struct dest *d)
+{
+	TAILQ_REMOVE(&s->sick, d, sick_link);
+	s->nsick--;
+	if (d->dead) {
+		d->window = SCHED_WINDOW_FIRST;
+	}
+	d->dead = false;
+	d->fails = 0;
+	forget_reply(d);
+	if (d->njobs == 0) {
+		sched_dest_free(s, d);
+	} else {
+		sched_ring_update(s, d);
+	}
+}
+
+void
+sched_sites_free(struct sched *s)
+{
+	while (!TAILQ_EMPTY(&s->sick)) {
+		heal(s, TAILQ_FIRST(&s->sick));
+	}
+}
+
+void
+sched_sites_reap(struct sched *s)
+{
+	struct dest *d;
+
+	while ((d = TAILQ_FIRST(&s->sick)) != NULL &&
+	    (s->nsick > SCHED_SICK_MAX || (d->njobs == 0 &&
+	    d->failed_ms + 3000 * s->cfg.max_backoff < s->mono_ms))) {
+		heal(s, d);
+	}
+}
+
+/* When those that wait for a dead destination are tried again: the first of
+   them will be the probe, the others come when its outcome is known. */
+static uint64_t
+next_try(struct sched *s, const struct dest *d)
+{
+	uint64_t at_ms = d->retry_ms > s->mono_ms ? d->retry_ms :
+	    s->mono_ms + s->cfg.min_backoff * 1000;
+	uint64_t spread = d->backoff / SPREAD_SHARE;
+
+	return sched_now_s(s) + (at_ms - s->mono_ms + 999) / 1000 +
+	    sched_random(s) % (spread + 1);
+}
+
+static void
+defer(struct sched *s, struct rcpt *rc, const struct dest *d)
+{
+	struct sched_outcome o = { FATE_DEFERRED, slice_of(d->esc),
+		slice_of(d->reply), slice_of(d->relay), next_try(s, d) };
+
+	/* It may expire if the destination was tried, though it was not. */
+	rc->epoch = d->epoch;
+	sched_record(s, rc, &o);
+}
+
+/* Frees the job, not its message: that has recipients to be recorded. */
+static void
+defer_job(struct sched *s, struct job *j)
+{
+	struct dest *d = j->dest;
+	struct work *w = j->work;
+	struct rcpt *rc, *next;
+
+	for (rc = TAILQ_FIRST(&j->rcpts); rc != NULL; rc = next) {
+		next = TAILQ_NEXT(rc, in_job);
+		defer(s, rc, d); /* the last one ends the job */
+	}
+	sched_work_check(s, w);
+}
+
+static void
+defer_waiting(struct sched *s, struct dest *d)
+{
+	struct job *j, *next;
+
+	while ((j = heap_top(&d->jobs)) != NULL) {
+		defer_job(s, j);
+	}
+	for (j = TAILQ_FIRST(&s->agents[d->agent].alone); j != NULL; j = next) {
+		next = TAILQ_NEXT(j, alone_link);
+		if (j->dest == d) {
+			defer_job(s, j);
+		}
+	}
+}
+
+static void
+die(struct sched *s, struct dest *d, const struct sched_result *r)
+{
+	uint64_t twice = d->backoff * 2;
+
+	d->backoff = !d->dead ? s->cfg.min_backoff :
+	    twice < s->cfg.max_backoff ? twice : s->cfg.max_backoff;
+	d->dead = true;
+	d->retry_ms = s->mono_ms + 1000 *
+	    sched_backoff(&s->cfg, d->backoff, sched_random(s));
+	d->epoch = s->epoch;
+	d->flushes = s->flushes;
+	forget_reply(d);
+	d->esc = xslicedup(r->esc);
+	d->reply = xslicedup(r->reply);
+	d->relay = xslicedup(r->relay);
+	sched_ring_update(s, d);
+	defer_waiting(s, d);
+}
+
+static void
+failed(struct sched *s, struct job *j, const struct sched_result *r)
+{
+	struct dest *d = j->dest;
+
+	if (d->fails++ == 0) {
+		s->nsick++;
+	} else {
+		TAILQ_REMOVE(&s->sick, d, sick_link);
+	}
+	TAILQ_INSERT_TAIL(&s->sick, d, sick_link);
+	d->failed_ms = s->mono_ms;
+	d->answers = 0;
+	d->window = d->window > 1 ? d->window / 2 : 1;
+	if (d->dead ? j->probe : d->fails >= SCHED_SITE_FAILURES) {
+		die(s, d, r);
+	}
+}
+
+static void
+answered(struct sched *s, struct dest *d)
+{
+	if (d->fails > 0) {
+		heal(s, d); /* the job is there still: it is not freed */
+	} else if (d->window >= s->cfg.remote_concurrency) {
+		d->window = (unsigned)s->cfg.remote_concurrency;
+	} else if (++d->answers >= d->window) {
+		d->answers = 0;
+		d->window++;
+	}
+	sched_ring_update(s, d);
+}
+
+void
+sched_site_result(struct sched *s, const struct rcpt *rc,
+    const struct sched_result *r)
+{
+	struct job *j = rc->job;
+
+	/* One DELIVER is one experience, whatever the number of recipients. A
+	   failure for good (no such domain) says nothing about the next. */
+	if (j == NULL || rc->state != RCPT_RUNNING || j->judged ||
+	    j->dest->agent != SCHED_REMOTE ||
+	    (r->site && r->fate != FATE_DEFERRED)) {
+		return;
+	}
+	j->judged = true;
+	if (r->site) {
+		failed(s, j, r);
+	} else {
+		answered(s, j->dest);
+	}
+}
+
+uint64_t
+sched_site_next_try(struct sched *s, const struct rcpt *rc)
+{
+	const struct dest *d = rc->job != NULL ? rc->job->dest : NULL;
+
+	return d != NULL && d->dead ? next_try(s, d) : 0;
+}
+
+bool
+sched_site_defers(struct sched *s, struct rcpt *rc, struct slice transport,
+    struct slice next_hop)
+{
+	struct dest *d = sched_dest_find(s, transport, next_hop);
+
+	if (d == NULL || !d->dead) {
+		return false;
+	}
+	if (rc->work->force && d->flushes != s->flushes) {
+		d->flushes = s->flushes; /* not tried since that flush */
+		d->retry_ms = s->mono_ms;
+	}
+	if (s->mono_ms >= d->retry_ms && d->njobs < PROBE_WAIT) {
+		return false;
+	}
+	defer(s, rc, d);
+	return true;
+}
