@@ -97,6 +97,18 @@ def run(cmd, cwd, env=None):
         return None, 'timeout'
 
 
+def planted(src, mutant):
+    """{path: its text with the fault}; Bad when the fault does not fit."""
+    texts = {}
+    for name, old, new in mutant['edits']:
+        path = src / name
+        text = texts.get(path) or path.read_text()
+        if text.count(old) != 1:
+            raise Bad(f'{name}: stands {text.count(old)} times: {old}')
+        texts[path] = text.replace(old, new)
+    return texts
+
+
 class Bench:
     def __init__(self, src, build):
         self.src, self.build = build / 'mutants' / 'src', build / 'mutants' / 'build'
@@ -126,15 +138,9 @@ class Bench:
         return None
 
     def plant(self, mutant):
-        kept = {}
-        for name, old, new in mutant['edits']:
-            path = self.src / name
-            text = path.read_text()
-            kept.setdefault(path, text)
-            if text.count(old) != 1:
-                self.restore(kept)
-                raise Bad(f'{name}: stands {text.count(old)} times: {old}')
-            path.write_text(text.replace(old, new))
+        texts = planted(self.src, mutant)
+        kept = {path: path.read_text() for path in texts}
+        self.restore(texts)
         return kept
 
     @staticmethod
