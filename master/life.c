@@ -24,8 +24,8 @@
 #define TICKS_A_TIMEOUT 5
 #define RETIRE_MS       600000 /* sessions that outlive a reload */
 
-enum { EV_CHLD, EV_TERM, EV_INT, EV_HUP, EV_TICK, EV_DEADLINE, EV_LOG,
-	EV_LOG_RETRY, EV_COUNT };
+enum { EV_CHLD, EV_TERM, EV_INT, EV_HUP, EV_USR1, EV_USR2, EV_ALRM,
+	EV_TICK, EV_DEADLINE, EV_LOG, EV_LOG_RETRY, EV_COUNT };
 _Static_assert(EV_COUNT == NELEMS(((struct master *)NULL)->events), "a place for each");
 
 static void stop_stages(struct master *m);
@@ -417,6 +417,17 @@ on_term(evutil_socket_t sig, short what, void *arg)
 
 /* -- the rest of the events -------------------------------------------------- */
 
+/* Somebody's mistake, or what means something to another MTA: by default it
+   would end us. */
+static void
+on_other(evutil_socket_t signo, short what, void *arg)
+{
+	(void)what;
+	(void)arg;
+	log_warn("signal %d means nothing to master: ignored (SIGHUP reloads, "
+	    "SIGTERM stops)", (int)signo);
+}
+
 static void
 on_hup(evutil_socket_t sig, short what, void *arg)
 {
@@ -482,6 +493,9 @@ life_begin(struct master *m)
 		[EV_TERM] = { SIGTERM, EV_SIGNAL | EV_PERSIST, on_term },
 		[EV_INT] = { SIGINT, EV_SIGNAL | EV_PERSIST, on_term },
 		[EV_HUP] = { SIGHUP, EV_SIGNAL | EV_PERSIST, on_hup },
+		[EV_USR1] = { SIGUSR1, EV_SIGNAL | EV_PERSIST, on_other },
+		[EV_USR2] = { SIGUSR2, EV_SIGNAL | EV_PERSIST, on_other },
+		[EV_ALRM] = { SIGALRM, EV_SIGNAL | EV_PERSIST, on_other },
 		[EV_TICK] = { -1, EV_PERSIST, on_tick },
 		[EV_DEADLINE] = { -1, 0, on_deadline },
 		[EV_LOG] = { -1, 0, flush_log },

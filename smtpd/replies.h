@@ -111,7 +111,6 @@
 	R(FORWARDED, 251, "2.1.5", "will be forwarded", "MAIL/RCPT */VRFY")    \
 	R(NO_USER, 550, "5.1.1", "no such user", "MAIL/RCPT RCPT/RCPT")        \
 	R(NO_RELAY, 550, "5.7.1", "relaying denied", "MAIL/RCPT")              \
-	R(NO_REMOTE, 550, "5.4.4", "no relaying yet", "MAIL/RCPT")             \
 	R(MOVED, 551, "5.1.6", "has moved", "MAIL/RCPT */VRFY")                \
 	R(NOT_NOW, 450, "4.2.1", "a route of the administrator's: error:4.2.1", \
 	    "MAIL/RCPT")                                                       \

@@ -51,16 +51,12 @@ may_log(const struct smtpd *srv, uint64_t *last_ms)
 
 /* -- accepting ------------------------------------------------------------- */
 
-static void
-pause_accepting(struct smtpd *srv, const char *why)
+void
+server_accept_later(struct smtpd *srv)
 {
 	const struct timeval tv = in_ms(ACCEPT_PAUSE_MS);
 	unsigned i;
 
-	if (may_log(srv, &srv->paused_logged_ms)) {
-		log_warn("accept: %s; %u sessions are open; waiting for some "
-		    "to end", why, srv->nsessions);
-	}
 	for (i = 0; i < srv->nlisteners; i++) {
 		(void)event_del(&srv->listeners[i].ev);
 	}
@@ -68,16 +64,32 @@ pause_accepting(struct smtpd *srv, const char *why)
 }
 
 static void
-on_accept_timer(evutil_socket_t fd, short what, void *arg)
+pause_accepting(struct smtpd *srv, const char *why)
 {
-	struct smtpd *srv = arg;
+	if (may_log(srv, &srv->paused_logged_ms)) {
+		log_warn("accept: %s; %u sessions are open; waiting for some "
+		    "to end", why, srv->nsessions);
+	}
+	server_accept_later(srv);
+}
+
+void
+server_accept_now(struct smtpd *srv)
+{
 	unsigned i;
 
-	(void)fd;
-	(void)what;
+	(void)event_del(&srv->accept_timer);
 	for (i = 0; i < srv->nlisteners && !srv->stopping; i++) {
 		(void)event_add(&srv->listeners[i].ev, NULL);
 	}
+}
+
+static void
+on_accept_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	server_accept_now(arg);
 }
 
 /* "192.0.2.1", also for an IPv4 client of an IPv6 socket. */

@@ -47,6 +47,7 @@ struct smtpd {
 
 	struct ipc_chan *cleanup; /* NULL while there is none */
 	struct answer accepting;  /* what cleanup wants MAIL to be answered */
+	bool told;                /* ... it has said so on this channel */
 	struct slots tids;        /* transaction id -> struct session */
 
 	struct server_listener listeners[SERVER_LISTENERS_MAX];
@@ -74,6 +75,9 @@ void server_free(struct smtpd *srv);
 void server_listen(struct smtpd *srv, int fd, bool submit);
 /* Takes `fd', the fresh channel; the transactions of the old are lost. */
 void server_take_channel(struct smtpd *srv, int fd);
+/* Take no connection for a second, or until server_accept_now(). */
+void server_accept_later(struct smtpd *srv);
+void server_accept_now(struct smtpd *srv);
 /* No more accepting; idle sessions are told 421, the others may finish their
    mail transaction within `deadline_ms'. Ends in srv->stopped(). */
 void server_stop(struct smtpd *srv, uint64_t deadline_ms);

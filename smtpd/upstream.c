@@ -84,6 +84,10 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 			    a.code, a.esc, a.text);
 		}
 		srv->accepting = a;
+		if (!srv->told) {
+			srv->told = true;
+			server_accept_now(srv);
+		}
 		return true;
 	}
 	s = slots_get(&srv->tids, m->tid);
@@ -129,4 +133,8 @@ server_take_channel(struct smtpd *srv, int fd)
 	}
 	srv->accepting = (struct answer){ .code = 250 };
 	srv->cleanup = ipc_chan_new(srv->base, fd, &ops, srv);
+	/* Its first words say whether there is room for mail: who connects
+	   before they are here would be told after the content only. */
+	srv->told = false;
+	server_accept_later(srv);
 }

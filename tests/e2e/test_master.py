@@ -426,6 +426,15 @@ def test_check_tells_what_root_must_not_overlook(make):
     assert '_vsmtpd and _vsmtpd are one account' in i.veredus('check').stdout
 
 
+def test_signals_of_others_mean_nothing(make):
+    i = make().start()
+    master = rows(i)[0]['pid']
+    for sig in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        os.kill(master, sig)
+        wait_until(lambda: f'signal {int(sig)} means nothing' in i.log(), 'it is said')
+    assert rows(i)[0]['pid'] == master
+
+
 def test_config(make):
     i = make()
     r = i.veredus('config', 'myhostname', 'smtpd_timeout')

@@ -272,6 +272,37 @@ test_too_many_sessions(void **state)
 	}
 }
 
+/* Who connects before cleanup has said whether it takes mail is greeted after. */
+static void
+test_greets_when_told(void **state)
+{
+	struct sockaddr_un sun;
+	socklen_t n;
+	int lfd = listen_somewhere(&sun, &n), fd;
+	char room[100];
+
+	(void)state;
+	server_listen(rig.srv, lfd, true);
+	rig_kill_cleanup(&rig);
+	rig_new_cleanup(&rig);
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sun, n), 0);
+	rig_settle(&rig);
+	assert_int_equal(rig.srv->nsessions, 0);
+	rig_accepting(&rig, 452, "4.3.1", "full");
+	rig_settle(&rig);
+	assert_int_equal(rig.srv->nsessions, 1);
+	assert_true(recv(fd, room, sizeof(room), MSG_DONTWAIT) > 10);
+	/* a cleanup that says nothing does not keep clients waiting for long */
+	rig_kill_cleanup(&rig);
+	rig_new_cleanup(&rig);
+	assert_true(evtimer_pending(&rig.srv->accept_timer, NULL));
+	event_active(&rig.srv->accept_timer, EV_TIMEOUT, 0);
+	rig_settle(&rig);
+	assert_true(event_pending(&rig.srv->listeners[0].ev, EV_READ, NULL));
+	(void)close(fd);
+}
+
 static void
 test_idle_is_cheap(void **state)
 {
@@ -305,6 +336,7 @@ main(void)
 		T(test_stop_deadline),
 		T(test_accept_without_descriptors),
 		T(test_too_many_sessions),
+		T(test_greets_when_told),
 		T(test_idle_is_cheap),
 	};
 
