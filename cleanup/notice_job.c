@@ -186,6 +186,9 @@ make_group(struct notice_job *job)
 	job->in_spool = true;
 	spool_group(job->pg->spool, job->qid, job->fates, job->n, drafts,
 	    children, job->nletters, on_group, job);
+	for (i = 0; i < job->nletters; i++) {
+		envelope_clear(&children[i]); /* empty, but not nothing */
+	}
 }
 
 /* -- whom it goes to --------------------------------------------------------- */
