@@ -138,6 +138,9 @@ open_mailbox(struct mboxlock *l, struct outcome *o)
 		outcome_errno(o, l->shown, errno);
 		return TRY_BROKEN;
 	}
+	if (before.st_nlink == 0) {
+		return TRY_AGAIN; /* replaced while it was looked at */
+	}
 	if (!is_sound(l, &before, o)) {
 		return TRY_BROKEN;
 	}
@@ -155,9 +158,11 @@ open_mailbox(struct mboxlock *l, struct outcome *o)
 		outcome_errno(o, l->shown, errno);
 		return TRY_BROKEN;
 	}
-	return !is_sound(l, &st, o) ? TRY_BROKEN :
-	    st.st_ino == before.st_ino && st.st_dev == before.st_dev ?
-	    TRY_DONE : TRY_AGAIN;
+	if (st.st_ino != before.st_ino || st.st_dev != before.st_dev ||
+	    st.st_nlink == 0) {
+		return TRY_AGAIN; /* replaced between the two looks */
+	}
+	return is_sound(l, &st, o) ? TRY_DONE : TRY_BROKEN;
 }
 
 static enum try
