@@ -203,6 +203,31 @@ suffix_factor(enum set_type type, char c)
 	}
 }
 
+/* Saturates: what is too large is out of every range. */
+static bool
+read_number(enum set_type type, struct slice value, uint64_t *out)
+{
+	struct slice digits = value;
+	uint64_t factor = 1, v;
+
+	if (type != SET_NUMBER && value.n > 1 &&
+	    !ascii_isdigit(value.p[value.n - 1])) {
+		factor = suffix_factor(type, value.p[value.n - 1]);
+		digits.n--;
+	}
+	if (factor == 0 || !slice_number(digits, UINT64_MAX, &v)) {
+		return false;
+	}
+	*out = v > UINT64_MAX / factor ? UINT64_MAX : v * factor;
+	return true;
+}
+
+bool
+settings_read_seconds(struct slice value, uint64_t *seconds)
+{
+	return read_number(SET_SECONDS, value, seconds);
+}
+
 static bool
 parse_number(const struct set_row *row, struct slice value, uint64_t *out,
     struct strbuf *why)
@@ -214,24 +239,12 @@ parse_number(const struct set_row *row, struct slice value, uint64_t *out,
 		[SET_SECONDS] = "is not a time: write seconds, or a number and "
 		    "s, m, h, d or w",
 	};
-	struct slice digits = value;
-	uint64_t factor = 1, v;
 
-	if (row->type != SET_NUMBER && value.n > 1 &&
-	    !ascii_isdigit(value.p[value.n - 1])) {
-		factor = suffix_factor(row->type, value.p[value.n - 1]);
-		digits.n--;
-	}
-	if (factor == 0 || !slice_number(digits, UINT64_MAX, &v)) {
+	if (!read_number(row->type, value, out)) {
 		blame(why, value);
 		(void)strbuf_add_str(why, shape[row->type]);
 		return false;
 	}
-	if (v > UINT64_MAX / factor) {
-		v = UINT64_MAX;
-		factor = 1;
-	}
-	*out = v * factor;
 	return in_range(row, value, *out, why);
 }
 

@@ -207,6 +207,9 @@ const struct set_row *settings_find(struct slice name);
 /* The known name nearest to `name' (edit distance), or NULL if none is near. */
 const char *settings_nearest(struct slice name);
 
+/* "90", "90s", "1h", "2d": as in the file; saturates. False: none of these. */
+bool settings_read_seconds(struct slice value, uint64_t *seconds);
+
 void settings_init(struct settings *s); /* all empty or 0, not the defaults */
 void settings_clear(struct settings *s);
 /*

@@ -101,6 +101,30 @@ service_match(const char *wanted, struct slice address)
 	return true;
 }
 
+/* "next hop", or "transport:next hop". */
+static bool
+is_destination(const char *wanted, const struct rcpt_item *r)
+{
+	struct slice w = slice_of(wanted);
+
+	return slice_case_eq(w, r->next_hop) ||
+	    (w.n == r->transport.n + 1 + r->next_hop.n &&
+	    w.p[r->transport.n] == ':' &&
+	    slice_case_eq(slice_make(w.p, r->transport.n), r->transport) &&
+	    slice_case_eq(slice_make(w.p + r->transport.n + 1, r->next_hop.n),
+		r->next_hop));
+}
+
+bool
+service_fits(const struct walk_filter *f, const struct rcpt_item *r)
+{
+	return (f->recipient == NULL ||
+	    service_match(f->recipient, r->address) ||
+	    service_match(f->recipient, r->original)) &&
+	    (f->domain == NULL || service_match(f->domain, r->address)) &&
+	    (f->destination == NULL || is_destination(f->destination, r));
+}
+
 void
 service_rows(const struct qmgr *q, struct ctl_session *cs,
     const struct sched_entry_in *in, struct slice hold_reason,
@@ -120,9 +144,7 @@ service_rows(const struct qmgr *q, struct ctl_session *cs,
 		return;
 	}
 	while (rcpt_item_decode(&page, &r, &bad)) {
-		if (f->recipient != NULL &&
-		    !service_match(f->recipient, r.address) &&
-		    !service_match(f->recipient, r.original)) {
+		if (!service_fits(f, &r)) {
 			continue;
 		}
 		active = sched_is_active(q->s, in->qid, r.index);

@@ -162,6 +162,13 @@ sched_now_s(const struct sched *s)
 }
 
 uint64_t
+sched_age_s(const struct sched *s, uint64_t arrived_us)
+{
+	return s->real_us > arrived_us ? (s->real_us - arrived_us) / 1000000 :
+	    0;
+}
+
+uint64_t
 sched_due_ms(const struct sched *s, uint64_t next_at)
 {
 	/* a tenth off the backoff, and a tenth for the spread after it */

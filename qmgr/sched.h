@@ -230,6 +230,9 @@ bool sched_flush(struct sched *s, uint64_t qid);
 /* The same for all that are deferred; returns how many. */
 uint64_t sched_flush_all(struct sched *s);
 
+/* The age of a message in seconds; 0 when it comes from the future. */
+uint64_t sched_age_s(const struct sched *s, uint64_t arrived_us);
+
 struct sched_counts {
 	uint64_t active, deferred, hold; /* messages; sum: all that are known */
 	uint64_t rcpts, running;         /* in memory; in agents' hands */

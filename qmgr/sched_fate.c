@@ -72,16 +72,15 @@ has_expired(const struct sched *s, const struct rcpt *rc)
 	const struct work *w = rc->work;
 
 	/* Old by the clock, and tried since the clock was set last. */
-	return rc->epoch == s->epoch && s->real_us > w->arrived_us &&
-	    (s->real_us - w->arrived_us) / 1000000 > lifetime_of(s, w);
+	return rc->epoch == s->epoch &&
+	    sched_age_s(s, w->arrived_us) > lifetime_of(s, w);
 }
 
 /* When to try again: with the others of this message if that is near. */
 static uint64_t
 next_try(struct sched *s, struct work *w)
 {
-	uint64_t age = s->real_us > w->arrived_us ?
-	    (s->real_us - w->arrived_us) / 1000000 : 0;
+	uint64_t age = sched_age_s(s, w->arrived_us);
 	uint64_t now = sched_now_s(s);
 	uint64_t base = age < s->cfg.min_backoff ? s->cfg.min_backoff :
 	    age > s->cfg.max_backoff ? s->cfg.max_backoff : age;

@@ -23,8 +23,7 @@ warns(const struct sched *s, const struct work *w)
 {
 	return w->unwarned > 0 && s->cfg.delay_warning > 0 &&
 	    w->reverse_path[0] != '\0' && (w->flags & CONTENT_NOTICE) == 0 &&
-	    s->real_us > w->arrived_us &&
-	    (s->real_us - w->arrived_us) / 1000000 >= s->cfg.delay_warning;
+	    sched_age_s(s, w->arrived_us) >= s->cfg.delay_warning;
 }
 
 static void

@@ -12,7 +12,7 @@
 
 /* -- what an act aims at ------------------------------------------------------- */
 
-static bool
+static const char *
 set_state(struct walk_filter *f, struct slice value)
 {
 	static const struct {
@@ -28,10 +28,10 @@ set_state(struct walk_filter *f, struct slice value)
 	for (i = 0; i < NELEMS(names); i++) {
 		if (slice_eq(value, slice_of(names[i].name))) {
 			f->state = names[i].state;
-			return true;
+			return NULL;
 		}
 	}
-	return false;
+	return "the status is active, deferred or hold";
 }
 
 static void
@@ -41,39 +41,97 @@ set_text(char **field, struct slice value)
 	*field = xslicedup(value);
 }
 
+static const char *
+set_sender(struct walk_filter *f, struct slice value)
+{
+	set_text(&f->sender, value);
+	return NULL;
+}
+
+static const char *
+set_recipient(struct walk_filter *f, struct slice value)
+{
+	set_text(&f->recipient, value);
+	return NULL;
+}
+
+static const char *
+set_domain(struct walk_filter *f, struct slice value)
+{
+	set_text(&f->domain, value);
+	return value.n > 0 && slice_find(value, '@') == value.n ? NULL :
+	    "no domain";
+}
+
+static const char *
+set_destination(struct walk_filter *f, struct slice value)
+{
+	set_text(&f->destination, value);
+	return NULL;
+}
+
+static const char *
+set_id(struct walk_filter *f, struct slice value)
+{
+	f->one = true;
+	return qid_parse(value, &f->qid) ? NULL : "no queue id";
+}
+
+static const char *
+set_age(struct walk_filter *f, struct slice value)
+{
+	return settings_read_seconds(value, &f->age_s) && f->age_s > 0 ? NULL :
+	    "the age is a time like 90s, 1h or 2d";
+}
+
+static const struct filter {
+	const char *key;
+	const char *(*set)(struct walk_filter *f, struct slice value);
+} filters[] = {
+	{ "id", set_id },
+	{ "sender", set_sender },
+	{ "recipient", set_recipient },
+	{ "domain", set_domain },
+	{ "destination", set_destination },
+	{ "age", set_age },
+	{ "status", set_state },
+};
+
+#define FILTERS "id=, sender=, recipient=, domain=, destination=, age=, status="
+
 /* "key=value"; NULL, or what is wrong with it. */
 static const char *
 add_filter(struct walk_filter *f, struct slice word)
 {
-	size_t at = slice_find(word, '=');
+	size_t i, at = slice_find(word, '=');
 	struct slice key = slice_make(word.p, at), value;
 
 	if (at == word.n) {
-		return "neither a queue id nor a filter "
-		    "(id=, sender=, recipient=, status=)";
+		return "neither a queue id nor a filter (" FILTERS ")";
 	}
 	value = slice_make(word.p + at + 1, word.n - at - 1);
-	if (slice_eq(key, SL("sender"))) {
-		set_text(&f->sender, value);
-	} else if (slice_eq(key, SL("recipient"))) {
-		set_text(&f->recipient, value);
-	} else if (slice_eq(key, SL("id"))) {
-		f->one = true;
-		return qid_parse(value, &f->qid) ? NULL : "no queue id";
-	} else if (slice_eq(key, SL("status"))) {
-		return set_state(f, value) ? NULL :
-		    "the status is active, deferred or hold";
-	} else {
-		return "the filters are id=, sender=, recipient=, status=";
+	for (i = 0; i < NELEMS(filters); i++) {
+		if (slice_eq(key, slice_of(filters[i].key))) {
+			return filters[i].set(f, value);
+		}
 	}
-	return NULL;
+	return "the filters are " FILTERS;
 }
 
-static void
-filter_clear(struct walk_filter *f)
+void
+service_filter_clear(struct walk_filter *f)
 {
 	free(f->sender);
 	free(f->recipient);
+	free(f->domain);
+	free(f->destination);
+}
+
+bool
+service_filters_addresses(const struct walk_filter *f)
+{
+	return f->sender != NULL || f->recipient != NULL ||
+	    f->domain != NULL || f->destination != NULL;
 }
 
 /* The words after the verb. False: the tool has got its answer. */
@@ -96,7 +154,7 @@ read_target(struct ctl_session *cs, const struct slice *words, unsigned n,
 		ctl_end(cs, EX_USAGE, "%.*s: %s",
 		    (int)(words[i - 1].n < 200 ? words[i - 1].n : 200),
 		    words[i - 1].p, why);
-		filter_clear(f);
+		service_filter_clear(f);
 	}
 	return why == NULL;
 }
@@ -122,11 +180,11 @@ ask_list(void *arg, struct ctl_session *cs, const struct slice *words,
 	if (!read_target(cs, words + 1, nwords - 1, &f)) {
 		return;
 	}
-	if (is_limited(sv, cs) && (f.sender != NULL || f.recipient != NULL)) {
+	if (is_limited(sv, cs) && service_filters_addresses(&f)) {
 		/* A filter would tell what the view hides. */
-		filter_clear(&f);
+		service_filter_clear(&f);
 		ctl_end(cs, EX_NOPERM, "only an administrator may filter by "
-		    "sender or recipient");
+		    "sender, recipient or destination");
 		return;
 	}
 	walk_start(sv, cs, WALK_LIST, &f, is_limited(sv, cs));

@@ -4,8 +4,11 @@
  * its work: answers are streamed, with one page in memory for each tool.
  *
  * What an act aims at: one queue id, `all', or filters, all of which must fit:
- *   id=ID  sender=ADDR  recipient=ADDR  status=active|deferred|hold
- * ADDR is an address, or a domain, with or without "@" before it.
+ *   id=ID  sender=ADDR  recipient=ADDR  domain=NAME  destination=NEXT_HOP
+ *   age=TIME  status=active|deferred|hold
+ * ADDR is an address, or a domain, with or without "@" before it. A NEXT_HOP may
+ * have its transport before it ("smtp:[192.0.2.1]:25"). TIME is "90s", "1h",
+ * "2d": messages that are older.
  *
  * The view of a public socket: root and the account that qmgr runs as see
  * everything; others see ids, times, sizes, numbers and states, one row a
@@ -52,7 +55,8 @@ enum walk_act {
 struct walk_filter {
 	bool one;           /* `qid' only */
 	uint64_t qid;
-	char *sender, *recipient; /* NULL: any */
+	char *sender, *recipient, *domain, *destination; /* NULL: any */
+	uint64_t age_s;           /* older than this; 0: any */
 	enum sched_state state;   /* SCHED_S_UNKNOWN: any */
 };
 
@@ -72,5 +76,10 @@ void service_rows(const struct qmgr *q, struct ctl_session *cs,
     const struct sched_entry_in *in, struct slice hold_reason,
     const struct walk_filter *f, bool limited);
 bool service_match(const char *wanted, struct slice address);
+/* Do the filters about recipients fit this one? */
+bool service_fits(const struct walk_filter *f, const struct rcpt_item *r);
+/* Do they ask about what the view of the public hides? */
+bool service_filters_addresses(const struct walk_filter *f);
+void service_filter_clear(struct walk_filter *f);
 
 #endif

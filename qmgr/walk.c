@@ -42,8 +42,7 @@ walk_free(struct walk *w)
 		qmgr_view_cancel(w->sv->q, w->view);
 	}
 	slots_drop(&w->sv->walks, w->token);
-	free(w->f.sender);
-	free(w->f.recipient);
+	service_filter_clear(&w->f);
 	free(w->ids);
 	free(w);
 }
@@ -198,18 +197,22 @@ state_fits(const struct walk *w, uint64_t qid)
 }
 
 static bool
+message_fits(const struct walk *w, const struct sched_entry_in *in)
+{
+	return (w->f.sender == NULL ||
+	    service_match(w->f.sender, in->reverse_path)) &&
+	    sched_age_s(w->sv->q->s, in->arrived_us) >= w->f.age_s;
+}
+
+static bool
 page_fits(const struct walk *w, const struct sched_entry_in *in)
 {
 	struct slice page = in->page;
 	struct rcpt_item r;
 	bool bad = false;
 
-	if (w->f.recipient == NULL) {
-		return true;
-	}
 	while (rcpt_item_decode(&page, &r, &bad)) {
-		if (service_match(w->f.recipient, r.address) ||
-		    service_match(w->f.recipient, r.original)) {
+		if (service_fits(&w->f, &r)) {
 			return true;
 		}
 	}
@@ -228,7 +231,7 @@ static void
 on_view(void *arg, const struct sched_entry_in *in, struct slice hold_reason)
 {
 	struct walk *w = arg;
-	bool more, sender;
+	bool more, fits;
 
 	w->view = 0;
 	if (in == NULL) {
@@ -239,13 +242,12 @@ on_view(void *arg, const struct sched_entry_in *in, struct slice hold_reason)
 		walk_on(w);
 		return;
 	}
-	sender = w->f.sender == NULL ||
-	    service_match(w->f.sender, in->reverse_path);
-	more = sender && in->next_index != 0 && !w->limited;
-	if (sender && w->act == WALK_LIST) {
+	fits = message_fits(w, in);
+	more = fits && in->next_index != 0 && !w->limited;
+	if (fits && w->act == WALK_LIST) {
 		service_rows(w->sv->q, w->cs, in, hold_reason, &w->f,
 		    w->limited);
-	} else if (sender && page_fits(w, in)) {
+	} else if (fits && page_fits(w, in)) {
 		act_on(w, in->qid);
 		more = false;
 	}
@@ -261,8 +263,8 @@ on_view(void *arg, const struct sched_entry_in *in, struct slice hold_reason)
 static bool
 must_read(const struct walk *w)
 {
-	return w->act == WALK_LIST || w->f.sender != NULL ||
-	    w->f.recipient != NULL;
+	return w->act == WALK_LIST || w->f.age_s > 0 ||
+	    service_filters_addresses(&w->f);
 }
 
 /* Visits ids[at]; false: an answer is awaited, or nothing goes on. */

@@ -26,7 +26,8 @@ const struct verb verbs[] = {
 	{ "map", "[-a] FILE ... | -q KEY MAP",
 	    "compile text to FILE.cdb (-a: aliases); -q: ask a map", verb_map },
 	{ "queue", "[-j] [list | count] [FILTER ...]",
-	    "the queue; filters: id= sender= recipient= status=", verb_queue },
+	    "the queue; filters: id= sender= recipient= domain= destination= "
+	    "age= status=", verb_queue },
 	{ "flush", "[ID | DOMAIN | FILTER ...]",
 	    "try deferred mail now; nothing: all of it", verb_flush },
 	{ "hold", "ID | all | FILTER ...", "deliver it no further", verb_hold },

@@ -174,6 +174,33 @@ test_bounce(void **state)
 	fake_end(&f);
 }
 
+static void
+list_filtered(struct fix *f)
+{
+	static const struct {
+		const char *words;
+		unsigned rows;
+	} lists[] = {
+		{ "list sender=nobody@example.org", 0 },
+		{ "list sender=example.org age=1w", 0 },
+		{ "list domain=EXAMPLE.net", 1 },
+		{ "list domain=ample.net", 0 },
+		{ "list destination=ann", 1 },
+		{ "list destination=local:ann status=hold", 1 },
+		{ "list destination=smtp:ann", 0 },
+		{ "list destination=local:an", 0 },
+	};
+	size_t i;
+
+	for (i = 0; i < NELEMS(lists); i++) {
+		fake_ask(f, lists[i].words);
+		WAIT(f, f->ended);
+		if (f->rows != lists[i].rows || f->exit != 0) {
+			fail_msg("%s: %u rows", lists[i].words, f->rows);
+		}
+	}
+}
+
 /* A failure that nobody can be told of: on hold, seen, released, deleted. */
 static void
 test_service(void **state)
@@ -204,9 +231,7 @@ test_service(void **state)
 	WAIT(&f, f.ended);
 	assert_int_equal(f.rows, 1);
 	assert_non_null(memmem(f.row, sizeof(f.row), "by hand", 7));
-	fake_ask(&f, "list sender=nobody@example.org");
-	WAIT(&f, f.ended);
-	assert_int_equal(f.rows, 0);
+	list_filtered(&f);
 	assert_true(snprintf(words, sizeof(words), "flush %s", id) > 0);
 	fake_ask(&f, words);
 	WAIT(&f, f.ended);
@@ -234,7 +259,8 @@ static void
 test_service_bad_words(void **state)
 {
 	static const char *const bad[] = { "delete", "delete xyz", "hold id=5",
-		"list status=lost", "list colour=red", "nonsense", "count x",
+		"list status=lost", "list colour=red", "list age=old",
+		"list age=0", "list domain=a@b", "list domain=", "nonsense", "count x",
 		"release all x" };
 	struct fix f;
 	size_t i;

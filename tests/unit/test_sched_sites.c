@@ -1,0 +1,400 @@
+/* The scheduler beyond this host: dead destinations, notices, transports. */
+#include "config.h"
+
+#include "tests/unit/sched_world.h"
+#include "tests/unit/unit.h"
+
+#define SITE  2 /* users that are sites */
+#define OTHER 3
+
+static const unsigned site[] = { SITE }, other[] = { OTHER };
+
+static void
+run(struct world *w, unsigned steps)
+{
+	while (steps-- > 0) {
+		world_pump(w);
+		(void)world_cleanup_step(w);
+	}
+}
+
+/* Everything that can happen without much time. */
+static void
+settle(struct world *w)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		world_settle(w); /* errors of cleanup need a second */
+		world_advance(w, 1001);
+	}
+}
+
+static void
+kill_site(struct world *w)
+{
+	unsigned i;
+
+	w->sites[SITE].down = true;
+	for (i = 0; i < SCHED_SITE_FAILURES; i++) {
+		(void)world_arrive(w, 1, site);
+	}
+	settle(w);
+	assert_true(world_is_dead(w, SITE));
+}
+
+/* Its mail is deferred with the same words and without an attempt, that of
+   others is not; at its time one probe goes out, and with its success all. */
+static void
+test_dead_and_alive(void **state)
+{
+	struct world w;
+	struct world_msg *late[40], *m;
+	unsigned before, i;
+
+	(void)state;
+	world_init(&w, 1);
+	w.cfg.active_limit = 1000;
+	sched_configure(w.s, &w.cfg);
+	kill_site(&w);
+	before = w.delivers;
+	assert_int_equal(before, SCHED_SITE_FAILURES);
+	for (i = 0; i < NELEMS(late); i++) {
+		late[i] = world_arrive(&w, 1, site);
+	}
+	m = world_arrive(&w, 1, other);
+	settle(&w);
+	assert_true(m->gone);
+	assert_int_equal(w.delivers, before + 1);
+	for (i = 0; i < NELEMS(late); i++) {
+		assert_int_equal(late[i]->rcpts[0].attempt, 1);
+		assert_string_equal(late[i]->rcpts[0].esc, "4.2.2");
+		assert_string_equal(late[i]->rcpts[0].reply, "said the agent");
+		assert_in_range(late[i]->rcpts[0].next_at,
+		    w.real_us / 1000000 + 285, w.real_us / 1000000 + 365);
+	}
+	w.sites[SITE].down = false;
+	while (w.delivers == before + 1) {
+		world_advance(&w, 1000);
+		world_pump(&w);
+		(void)world_cleanup_step(&w);
+	}
+	world_advance(&w, 60000); /* all are due: one is tried */
+	run(&w, 2000);
+	assert_int_equal(w.delivers, before + 2);
+	world_finish(&w, 0, FATE_DELIVERED);
+	run(&w, 2000);
+	assert_int_equal(w.delivers, before + 4); /* remote_concurrency */
+	assert_true(world_drain(&w));
+	assert_true(w.mono_ms < 5000000 + 1000000);
+	world_clear(&w);
+}
+
+/* While it is dead the probes become rarer: it costs no attempt a message. */
+static void
+test_probes_back_off(void **state)
+{
+	struct world w;
+	unsigned i;
+
+	(void)state;
+	world_init(&w, 2);
+	w.cfg.active_limit = 1000;
+	sched_configure(w.s, &w.cfg);
+	kill_site(&w);
+	for (i = 0; i < 100; i++) {
+		(void)world_arrive(&w, 1, site);
+	}
+	assert_true(world_drain(&w));
+	/* 5, then 300 600 1200 2400 4000 ... over five days */
+	assert_in_range(w.delivers, 90, 130);
+	for (i = 0; i < w.nmsgs; i++) {
+		assert_true(w.msgs[i].gone);
+		assert_int_equal(w.msgs[i].bounces, 1);
+		assert_string_equal(w.msgs[i].rcpts[0].reply,
+		    "expired after 5d: said the agent");
+	}
+	world_clear(&w);
+}
+
+static uint64_t
+running_to(struct world *w)
+{
+	struct sched_counts n;
+
+	run(w, 3000);
+	sched_counts(w->s, &n);
+	return n.running;
+}
+
+/* The window: five at first, one more with each round, half after a failure,
+   never above the limit. */
+static void
+test_window(void **state)
+{
+	struct world w;
+	unsigned i;
+
+	(void)state;
+	world_init(&w, 3);
+	w.cfg.active_limit = 1000;
+	w.cfg.remote_concurrency = 8;
+	sched_configure(w.s, &w.cfg);
+	for (i = 0; i < 200; i++) {
+		(void)world_arrive(&w, 1, site);
+	}
+	assert_int_equal(running_to(&w), 5);
+	for (i = 0; i < 5; i++) {
+		world_finish(&w, 0, FATE_DELIVERED);
+	}
+	assert_int_equal(running_to(&w), 6);
+	for (i = 0; i < 100; i++) {
+		world_finish(&w, 0, FATE_DELIVERED);
+		run(&w, 50);
+	}
+	assert_int_equal(running_to(&w), 8);
+	w.sites[SITE].down = true;
+	world_finish(&w, 0, FATE_DELIVERED);
+	w.sites[SITE].down = false;
+	while (world_running(&w) > 4) {
+		world_finish(&w, 0, FATE_FAILED); /* an answer all the same */
+		world_pump(&w);
+	}
+	assert_true(running_to(&w) >= 4 && running_to(&w) < 8);
+	world_clear(&w);
+}
+
+/* A flush does not wait for the retry time. */
+static void
+test_flush_tries_the_dead(void **state)
+{
+	struct world w;
+	struct world_msg *m;
+	unsigned before;
+
+	(void)state;
+	world_init(&w, 4);
+	kill_site(&w);
+	m = world_arrive(&w, 1, site);
+	settle(&w);
+	before = w.delivers;
+	w.sites[SITE].down = false;
+	w.hurried++;
+	m->forced = true;
+	assert_true(sched_flush(w.s, m->qid));
+	settle(&w);
+	assert_int_equal(w.delivers, before + 1);
+	assert_true(m->gone);
+	assert_false(world_is_dead(&w, SITE));
+	world_clear(&w);
+}
+
+/* -- notices ------------------------------------------------------------------- */
+
+/* One bounce for all that failed, at the end of the pass, though one waits; and
+   one warning for that. */
+static void
+test_notices(void **state)
+{
+	const unsigned users[] = { 0, 1, SITE, OTHER };
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 5);
+	w.cfg.delay_warning = 7200;
+	sched_configure(w.s, &w.cfg);
+	m = world_arrive(&w, 4, users);
+	while (world_running(&w) < 4) {
+		world_pump(&w);
+		(void)world_cleanup_step(&w);
+	}
+	world_finish(&w, 1, FATE_FAILED);
+	world_finish(&w, 1, FATE_FAILED);
+	world_finish(&w, 1, FATE_FAILED);
+	run(&w, 100);
+	assert_int_equal(m->bounces, 0);
+	world_finish(&w, 0, FATE_DEFERRED);
+	w.soft = 100;
+	world_settle(&w);
+	while (m->bounces == 0) { /* cleanup had an error */
+		world_advance(&w, 1001);
+		world_settle(&w);
+	}
+	assert_int_equal(m->bounces, 1);
+	assert_false(m->gone);
+	assert_true(world_drain(&w));
+	assert_int_equal(m->warnings, 1);
+	assert_int_equal(m->bounces, 2); /* the one that expired */
+	world_clear(&w);
+}
+
+static void
+test_nobody_to_tell(void **state)
+{
+	static const struct {
+		bool null_path;
+		uint32_t flags;
+		unsigned bounces;
+	} rows[] = {
+		{ false, 0, 1 },
+		{ true, 0, 0 },
+		{ true, CONTENT_NOTICE, 1 }, /* a double bounce */
+		{ true, CONTENT_NOTICE | CONTENT_DOUBLE, 0 },
+	};
+	struct world w;
+	struct world_msg *m;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < NELEMS(rows); i++) {
+		world_init(&w, 6);
+		w.cfg.delay_warning = 1;
+		sched_configure(w.s, &w.cfg);
+		w.bad = 100;
+		m = world_arrive(&w, 1, site);
+		m->null_path = rows[i].null_path;
+		m->flags = rows[i].flags;
+		assert_true(world_drain(&w));
+		assert_int_equal(m->bounces, rows[i].bounces);
+		assert_int_equal(m->hold, rows[i].bounces == 0);
+		world_clear(&w);
+	}
+}
+
+static void
+test_notice_impossible(void **state)
+{
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 7);
+	w.bad = 100;
+	w.never = "the sender cannot be told";
+	m = world_arrive(&w, 1, site);
+	assert_true(world_drain(&w));
+	assert_true(m->hold);
+	assert_string_equal(m->reason, w.never);
+	assert_int_equal(m->rcpts[0].bounced, 0);
+	world_clear(&w);
+}
+
+/* -- settings and transports ------------------------------------------------------ */
+
+static void
+test_bounce_lifetime(void **state)
+{
+	struct world w;
+	struct world_msg *m, *n;
+
+	(void)state;
+	world_init(&w, 8);
+	w.cfg.bounce_lifetime = 3600;
+	sched_configure(w.s, &w.cfg);
+	w.soft = 100;
+	m = world_arrive(&w, 1, site);
+	n = world_arrive(&w, 1, other);
+	m->null_path = true;
+	while (!m->hold) {
+		world_settle(&w);
+		world_advance(&w, 60000);
+	}
+	assert_in_range(w.real_us - m->arrived_us, 3600000000, 8000000000);
+	assert_string_equal(m->rcpts[0].reply,
+	    "expired after 1h: said the agent");
+	assert_int_equal(n->bounces, 0);
+	world_clear(&w);
+}
+
+static void
+test_soft_bounce(void **state)
+{
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 9);
+	w.cfg.soft_bounce = true;
+	sched_configure(w.s, &w.cfg);
+	w.bad = 100;
+	m = world_arrive(&w, 1, site);
+	settle(&w);
+	assert_int_equal(m->rcpts[0].fate, FATE_DEFERRED);
+	assert_string_equal(m->rcpts[0].esc, "4.1.1");
+	assert_int_equal(m->bounces, 0);
+	w.bad = 0;
+	assert_true(world_drain(&w));
+	assert_int_equal(m->rcpts[0].delivered, 1);
+	world_clear(&w);
+}
+
+static void
+test_hold_transport(void **state)
+{
+	const unsigned users[] = { 0, SITE };
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 10);
+	w.transport = "hold"; /* of the sites; the next hop is the reason */
+	m = world_arrive(&w, 2, users);
+	assert_true(world_drain(&w));
+	assert_true(m->hold);
+	assert_string_equal(m->reason, "c");
+	assert_int_equal(m->rcpts[0].delivered, 1);
+	assert_int_equal(m->attempts, 1);
+	assert_int_equal(m->bounces, 0);
+	world_clear(&w);
+}
+
+static void
+test_defer_transports(void **state)
+{
+	char smtp[] = "smtp", *names[] = { smtp };
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 11);
+	w.cfg.defer_transports = (struct strlist){ names, 1 };
+	sched_configure(w.s, &w.cfg);
+	m = world_arrive(&w, 1, site);
+	while (w.real_us - m->arrived_us < 864000000000) { /* ten days */
+		world_settle(&w);
+		world_advance(&w, 600000);
+	}
+	assert_int_equal(w.delivers, 0);
+	assert_int_equal(m->bounces, 0); /* never tried: it does not expire */
+	assert_string_equal(m->rcpts[0].reply,
+	    "the transport \"smtp\" is deferred until it is flushed");
+	assert_string_equal(m->rcpts[0].esc, "4.3.2");
+	m->forced = true;
+	w.hurried++;
+	assert_int_equal(sched_flush_all(w.s), 1);
+	settle(&w);
+	assert_int_equal(w.delivers, 1);
+	assert_true(m->gone);
+	world_clear(&w);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_dead_and_alive),
+		cmocka_unit_test(test_probes_back_off),
+		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_flush_tries_the_dead),
+		cmocka_unit_test(test_notices),
+		cmocka_unit_test(test_nobody_to_tell),
+		cmocka_unit_test(test_notice_impossible),
+		cmocka_unit_test(test_bounce_lifetime),
+		cmocka_unit_test(test_soft_bounce),
+		cmocka_unit_test(test_hold_transport),
+		cmocka_unit_test(test_defer_transports),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
