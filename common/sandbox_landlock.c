@@ -35,7 +35,8 @@
 #define FS_REFER       (1ull << 13) /* ABI 2 */
 #define FS_TRUNCATE    (1ull << 14) /* ABI 3 */
 #define FS_IOCTL_DEV   (1ull << 15) /* ABI 5 */
-#define NET_ALL        3ull         /* ABI 4: bind and connect TCP */
+#define NET_BIND       1ull         /* ABI 4: bind TCP */
+#define NET_CONNECT    2ull         /* ABI 4: connect TCP */
 #define SCOPE_ABSTRACT 1ull         /* ABI 6: abstract UNIX sockets */
 #define SCOPE_SIGNAL   2ull         /* ABI 6 */
 
@@ -134,7 +135,8 @@ sandbox_landlock_prepare(const struct sandbox_profile *p,
 	attr.fs = known_fs(r);
 	if ((p->groups & SG_NSS) == 0) { /* account databases are reached by
 	                                    any way */
-		attr.net = r >= 4 ? NET_ALL : 0;
+		attr.net = r < 4 ? 0 : (p->groups & SG_CONNECT) != 0 ?
+		    NET_BIND : NET_BIND | NET_CONNECT;
 		attr.scoped = r >= 6 ? SCOPE_ABSTRACT : 0;
 	}
 	attr.scoped |= r >= 6 ? SCOPE_SIGNAL : 0;

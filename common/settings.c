@@ -303,7 +303,7 @@ settings_member(struct slice *rest, struct slice *member)
 	return member->n > 0;
 }
 
-static void
+void
 strlist_clear(struct strlist *l)
 {
 	size_t i;

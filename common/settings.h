@@ -31,6 +31,8 @@ struct strlist {
 	char **at;
 	size_t n;
 };
+/* Frees the members and the list, which is empty then. */
+void strlist_clear(struct strlist *l);
 
 enum set_type {
 	SET_TEXT,    /* char *; min/max: octets */

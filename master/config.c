@@ -132,3 +132,11 @@ config_moves_maps(const struct settings *now, const struct settings *fresh)
 	surroundings_clear(&want);
 	return moves;
 }
+
+bool
+config_moves_dns_files(const struct settings *now,
+    const struct settings *fresh)
+{
+	return strcmp(now->dns_resolv_conf, fresh->dns_resolv_conf) != 0 ||
+	    strcmp(now->dns_hosts_file, fresh->dns_hosts_file) != 0;
+}

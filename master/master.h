@@ -81,6 +81,9 @@ bool config_same_base(const char *conf, const struct settings_source *now,
 /* Must cleanup be started anew, because its maps lie elsewhere? */
 bool config_moves_maps(const struct settings *now,
     const struct settings *fresh);
+/* The same of dns and its two files. */
+bool config_moves_dns_files(const struct settings *now,
+    const struct settings *fresh);
 
 /* -- lock -------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 const struct program programs[] = {
 	{ IPC_LOG, P_LOG, 0, "writes the log" },
 	{ IPC_USERS, P_USERS, 0, "asks the account database" },
+	{ IPC_DNS, P_DNS, 0, "asks DNS servers" },
 	{ IPC_CLEANUP, P_CLEANUP, GET_SPOOL | GET_KEY,
 	    "decides on addresses, keeps the spool" },
 	{ IPC_FORKER, P_FORKER, 0, "starts local's workers" },
@@ -25,6 +26,8 @@ const struct program_link program_links[] = {
 	{ IPC_QMGR, IPC_LOCAL, SOCK_STREAM },
 	{ IPC_QMGR, IPC_REMOTE, SOCK_STREAM },
 	{ IPC_CLEANUP, IPC_USERS, SOCK_STREAM },
+	{ IPC_CLEANUP, IPC_DNS, SOCK_STREAM },
+	{ IPC_REMOTE, IPC_DNS, SOCK_STREAM },
 	{ IPC_LOCAL, IPC_FORKER, SOCK_SEQPACKET }, /* fixed records */
 };
 const size_t program_link_count = NELEMS(program_links);

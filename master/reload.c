@@ -24,7 +24,7 @@
 
 #define CHECK_TIMEOUT_S  60
 #define CHECK_TEXT_MAX   (256 * 1024)
-#define CLEANUP_STOP_MS  20000
+#define RESTART_STOP_MS  20000
 
 struct reload {
 	struct master *m;
@@ -102,15 +102,16 @@ send_settings(struct master *m)
 	}
 }
 
+/* Its walls leave open what lay elsewhere: start it anew. */
 static void
-restart_cleanup(struct master *m)
+restart(struct master *m, enum ipc_role role, const char *why)
 {
-	struct proc *p = proc_first_of(m, IPC_CLEANUP);
+	struct proc *p = proc_first_of(m, role);
 
 	if (p != NULL &&
 	    (p->state == PROC_UP || p->state == PROC_STARTING)) {
-		log_info("cleanup is started anew: its maps lie elsewhere");
-		proc_stop(p, CLEANUP_STOP_MS, true);
+		log_info("%s is started anew: %s", ipc_role_name(role), why);
+		proc_stop(p, RESTART_STOP_MS, true);
 	}
 }
 
@@ -119,7 +120,8 @@ static void
 commit(struct reload *r, struct listener *fresh, int sink, const char *kind)
 {
 	struct master *m = r->m;
-	bool moved = config_moves_maps(&m->settings, &r->settings);
+	bool maps = config_moves_maps(&m->settings, &r->settings);
+	bool files = config_moves_dns_files(&m->settings, &r->settings);
 	bool smtpd = m->settings.smtpd_processes !=
 	    r->settings.smtpd_processes;
 	struct ctl_session *cs = session_of(r);
@@ -135,8 +137,11 @@ commit(struct reload *r, struct listener *fresh, int sink, const char *kind)
 	smtpd = listeners_commit(m, fresh) || smtpd;
 	logs_set_sink(m, sink, kind);
 	life_set_watchdog(m);
-	if (moved) {
-		restart_cleanup(m);
+	if (maps) {
+		restart(m, IPC_CLEANUP, "its maps lie elsewhere");
+	}
+	if (files) {
+		restart(m, IPC_DNS, "its files lie elsewhere");
 	}
 	send_settings(m);
 	if (smtpd) {

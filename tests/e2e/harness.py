@@ -28,7 +28,7 @@ HOST = 'mx.veredus.test'
 PATIENCE = float(os.environ.get('VEREDUS_PATIENCE', '30'))
 FIRST_UID = 61000
 MAIL_GID = grp.getgrnam('mail').gr_gid
-PROGRAMS = ('log', 'users', 'cleanup', 'forker', 'local', 'remote', 'qmgr', 'smtpd')
+PROGRAMS = ('log', 'users', 'dns', 'cleanup', 'forker', 'local', 'remote', 'qmgr', 'smtpd')
 
 
 def tool(name):
@@ -113,6 +113,7 @@ class Instance:
             'recipient_delimiter': '+',
             'alias_files': self.aliases_path, 'alias_maps': f'cdb:{self.aliases_path}',
             'log': f'file:{self.log_path}', 'queue_minfree': 0,
+            'dns_servers': '127.0.0.1:1',          # nobody: no test asks the world's DNS
         }
         self.settings.update(settings)
         self.write_conf()

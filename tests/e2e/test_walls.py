@@ -10,10 +10,11 @@ from harness import PROGRAMS, ROOT, wait_until
 # program: (own uid, empty root, files it may hold open beside sockets and pipes)
 TABLE = {
     'log': ('_vlog', True), 'users': ('_vusers', False), 'cleanup': ('_vqueue', False),
-    'qmgr': ('_vqmgr', True), 'local': ('_vlocal', True), 'remote': ('_vremote', True), 'smtpd': ('_vsmtpd', True),
+    'qmgr': ('_vqmgr', True), 'local': ('_vlocal', True), 'remote': ('_vremote', True), 'dns': ('_vdns', False),
+    'smtpd': ('_vsmtpd', True),
 }
 NUMBERS = {'_vlog': 981, '_vusers': 982, '_vqueue': 983, '_vqmgr': 984, '_vlocal': 985, '_vsmtpd': 986,
-           '_vremote': 987}
+           '_vremote': 987, '_vdns': 988}
 
 
 def status(pid, field):
