@@ -1,6 +1,9 @@
 /* What sessions say: to the client, and to the log. */
 #include "config.h"
 
+#include <string.h>
+
+#include "common/fate.h"
 #include "common/log.h"
 #include "smtpd/session.h"
 
@@ -45,14 +48,44 @@ session_peer(const struct session *s, char room[64])
 	return room;
 }
 
+/*
+ * With soft_bounce a refusal of mail is one for now: the code that is said, and
+ * (in `room') its enhanced code. What refuses a command, 500 to 504, stays.
+ */
+static unsigned
+soften(const struct session *s, unsigned code, const char **esc,
+    char room[ESC_MAX])
+{
+	static const char *const verbs[] = { "MAIL", "RCPT", "DATA",
+		"END-OF-MESSAGE" };
+	static const unsigned soft[] = { 450, 451, 452, 450, 451, 455 };
+	size_t n = strlen(*esc), i = 0;
+
+	while (i < NELEMS(verbs) && strcmp(s->verb, verbs[i]) != 0) {
+		i++;
+	}
+	if (!s->srv->set->soft_bounce || i == NELEMS(verbs) || code < 550) {
+		return code;
+	}
+	if (n > 0 && n < ESC_MAX) {
+		memcpy(room, *esc, n + 1);
+		room[0] = '4';
+		*esc = room;
+	}
+	return code - 550 < NELEMS(soft) ? soft[code - 550] : 451;
+}
+
 /* "CODE ESC TEXT: DETAIL" and CRLF. RFC 5321 (4.2.3) wants our name behind 221
    and 421. */
 static void
 say_line(struct session *s, const struct smtpd_reply *r, struct slice detail)
 {
-	(void)strbuf_printf(&s->out, "%u ", r->code);
-	if (r->esc[0] != '\0') {
-		(void)strbuf_printf(&s->out, "%s ", r->esc);
+	const char *esc = r->esc;
+	char room[ESC_MAX];
+
+	(void)strbuf_printf(&s->out, "%u ", soften(s, r->code, &esc, room));
+	if (esc[0] != '\0') {
+		(void)strbuf_printf(&s->out, "%s ", esc);
 	}
 	if (r->code == 221 || r->code == 421) {
 		(void)strbuf_printf(&s->out, "%s ", s->srv->set->myhostname);
@@ -103,16 +136,21 @@ session_reply_last(struct session *s, enum smtpd_reply_id id)
 void
 session_say(struct session *s, const struct answer *a)
 {
-	(void)strbuf_printf(&s->out, "%u %s %s\r\n", a->code, a->esc, a->text);
+	const char *esc = a->esc;
+	char room[ESC_MAX];
+	unsigned code = soften(s, a->code, &esc, room);
+
+	(void)strbuf_printf(&s->out, "%u %s %s\r\n", code, esc, a->text);
 }
 
 static void
 log_reject(const struct session *s, const char *verb, unsigned code,
     const char *esc, const char *text, const char *forward_path)
 {
+	char peer[64], room[ESC_MAX];
 	struct strbuf b;
-	char peer[64];
 
+	code = soften(s, code, &esc, room);
 	strbuf_init(&b, 0);
 	(void)strbuf_printf(&b, "%s from %s: %u %s ", verb,
 	    session_peer(s, peer), code, esc);
