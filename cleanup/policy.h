@@ -65,10 +65,10 @@ struct policy {
 	bool has_mailbox_route, has_relayhost;
 	struct nexthop relayhost;
 	struct maplist relay_recipient; /* n 0: all are valid */
-	struct maplist local_recipient; /* without "users:" */
+	struct maplist local_recipient; /* without users: and listed aliases */
 	bool local_users;        /* local_recipient_maps has "users:" */
 	bool local_all;          /* it is empty: all are taken */
-	bool aliases_listed;     /* it has all alias_maps */
+	bool aliases_listed;     /* it has all alias_maps, or is empty */
 	char *luser_relay;       /* "${user}@example.org"; "" none */
 };
 

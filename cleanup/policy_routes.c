@@ -131,7 +131,8 @@ take_relayhost(struct policy *p, const struct settings *s, struct strbuf *why)
 
 /* -- valid recipients -------------------------------------------------------- */
 
-/* local_recipient_maps without its "users:", which is no map. */
+/* local_recipient_maps without its "users:", which is no map, and without
+   alias_maps, which are open already, when it has all of them. */
 static bool
 take_local_recipients(struct policy *p, const struct settings *s,
     struct strbuf *why)
@@ -142,17 +143,17 @@ take_local_recipients(struct policy *p, const struct settings *s,
 	size_t i;
 
 	p->local_all = l->n == 0;
+	p->local_users = settings_list_has(l, "users:");
 	p->aliases_listed = true;
-	for (i = 0; i < l->n; i++) {
-		if (strcmp(l->at[i], "users:") == 0) {
-			p->local_users = true;
-		} else {
-			maps.at[maps.n++] = l->at[i];
-		}
-	}
 	for (i = 0; i < s->alias_maps.n && !p->local_all; i++) {
 		p->aliases_listed = p->aliases_listed &&
 		    settings_list_has(l, s->alias_maps.at[i]);
+	}
+	for (i = 0; i < l->n; i++) {
+		if (strcmp(l->at[i], "users:") != 0 && !(p->aliases_listed &&
+		    settings_list_has(&s->alias_maps, l->at[i]))) {
+			maps.at[maps.n++] = l->at[i];
+		}
 	}
 	ok = policy_open_maps(&p->local_recipient, "local_recipient_maps",
 	    &maps, why);

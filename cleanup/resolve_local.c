@@ -116,6 +116,10 @@ is_listed(struct walk *w, uint32_t at)
 	}
 	r = policy_find(w->p, w->memo, &w->p->local_recipient, &w->addr,
 	    &w->found);
+	if (r == MAP_NONE && w->p->aliases_listed) {
+		r = policy_find(w->p, w->memo, &w->p->alias, &w->addr,
+		    &w->found);
+	}
 	if (r != MAP_NONE) {
 		return r == MAP_FOUND ? MEMO_USER_FOUND : MEMO_USER_TEMP;
 	}
