@@ -132,7 +132,7 @@ struct smtpd_reply {
 };
 extern const struct smtpd_reply smtpd_replies[SMTPD_NREPLIES];
 
-#define SMTPD_NPASSED 11
+#define SMTPD_NPASSED 10
 extern const struct smtpd_reply smtpd_passed[SMTPD_NPASSED];
 
 #endif
