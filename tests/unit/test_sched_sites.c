@@ -90,6 +90,29 @@ test_dead_and_alive(void **state)
 	world_clear(&w);
 }
 
+/* A DELIVER of many recipients is one failure, not many. */
+static void
+test_one_failure_a_delivery(void **state)
+{
+	const unsigned users[] = { SITE, SITE, SITE, SITE, SITE, SITE };
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 12);
+	w.cfg.remote_rcpts = 6;
+	sched_configure(w.s, &w.cfg);
+	w.sites[SITE].down = true;
+	m = world_arrive(&w, 6, users);
+	settle(&w);
+	assert_int_equal(m->attempts, 6);
+	assert_int_equal(w.delivers, 1);
+	(void)world_arrive(&w, 1, site);
+	settle(&w);
+	assert_int_equal(w.delivers, 2); /* it is not dead */
+	world_clear(&w);
+}
+
 /* While it is dead the probes become rarer: it costs no attempt a message. */
 static void
 test_probes_back_off(void **state)
@@ -384,6 +407,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dead_and_alive),
+		cmocka_unit_test(test_one_failure_a_delivery),
 		cmocka_unit_test(test_probes_back_off),
 		cmocka_unit_test(test_window),
 		cmocka_unit_test(test_flush_tries_the_dead),
