@@ -1,6 +1,8 @@
 /* The scheduler beyond this host: dead destinations, notices, transports. */
 #include "config.h"
 
+#include <stdio.h>
+
 #include "tests/unit/sched_world.h"
 #include "tests/unit/unit.h"
 
@@ -184,6 +186,64 @@ test_window(void **state)
 		world_pump(&w);
 	}
 	assert_true(running_to(&w) >= 4 && running_to(&w) < 8);
+	world_clear(&w);
+}
+
+/* One message to a next hop of its own, which cannot be reached. */
+static void
+fail_at(struct world *w, unsigned i)
+{
+	char hop[32];
+	int n = snprintf(hop, sizeof(hop), "d%u.example.net", i);
+	struct rcpt_item it = { .address = SL("x@example.net"),
+		.transport = SL("smtp"), .next_hop = slice_make(hop, (size_t)n) };
+	struct sched_entry_in in = { .qid = w->real_us + i,
+		.arrived_us = w->real_us, .rcpts = 1, .rcpts_open = 1,
+		.reverse_path = SL("sender@example.org") };
+	struct sched_result r = { in.qid, 0, 0, FATE_DEFERRED, SL("4.4.1"),
+		SL("no route"), SL("none"), true };
+	struct sched_action a;
+	struct strbuf page;
+
+	strbuf_init(&page, 0);
+	rcpt_item_encode(&it, &page);
+	in.page = strbuf_slice(&page);
+	assert_int_equal(sched_entry(w->s, &in, true), SCHED_ENTRY_ACTIVE);
+	while (sched_next(w->s, &a)) {
+		if (a.kind == SCHED_DELIVER) {
+			assert_true(sched_result(w->s, SCHED_REMOTE, &r));
+		} else if (a.kind == SCHED_FATES) {
+			sched_fates_ack(w->s, in.qid, false, false);
+		}
+	}
+	strbuf_clear(&page);
+}
+
+/* What is remembered of failing destinations is bounded. */
+static void
+test_many_sick(void **state)
+{
+	struct sched_counts n;
+	struct world w;
+	unsigned i;
+
+	(void)state;
+	world_init(&w, 13);
+	for (i = 0; i < SCHED_SICK_MAX; i++) {
+		fail_at(&w, i);
+	}
+	sched_counts(w.s, &n);
+	assert_int_equal(n.destinations, SCHED_SICK_MAX);
+	for (i = 0; i < 300; i++) {
+		fail_at(&w, SCHED_SICK_MAX + i);
+	}
+	sched_counts(w.s, &n);
+	assert_int_equal(n.destinations, SCHED_SICK_MAX);
+	world_advance(&w, 3000 * w.cfg.max_backoff + 1);
+	(void)sched_next(w.s, &(struct sched_action){ .qid = 0 });
+	(void)sched_next(w.s, &(struct sched_action){ .qid = 0 });
+	sched_counts(w.s, &n);
+	assert_in_range(n.destinations, 0, 1);
 	world_clear(&w);
 }
 
@@ -410,6 +470,7 @@ main(void)
 		cmocka_unit_test(test_one_failure_a_delivery),
 		cmocka_unit_test(test_probes_back_off),
 		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_many_sick),
 		cmocka_unit_test(test_flush_tries_the_dead),
 		cmocka_unit_test(test_notices),
 		cmocka_unit_test(test_nobody_to_tell),
