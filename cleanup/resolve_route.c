@@ -1,7 +1,7 @@
 /*
  * Where a node goes: transport_maps, then what its domain's class says
- * (mydestination: local; relay_domains: their MX; all others: relayhost or
- * default_transport).
+ * (mydestination: local; all others: relayhost, or the hosts of the domain;
+ * default_transport for what is not in relay_domains).
  */
 #include "config.h"
 
@@ -134,11 +134,7 @@ by_class(struct walk *w, uint32_t at, enum domain_class class,
 		to_hold(w, at, r->text);
 	} else if (said->has_hop) {
 		to_host(w, at, kind, &said->hop);
-	} else if (class == DOMAIN_RELAY) {
-		memo_note(w->memo, "relay_domains", w->addr.domain,
-		    "by the hosts of the domain");
-		to_own_domain(w, at, kind);
-	} else if (r->has_hop) {
+	} else if (class != DOMAIN_RELAY && r->has_hop) {
 		memo_note(w->memo, "default_transport", w->addr.domain,
 		    "its next hop");
 		to_host(w, at, kind, &r->hop);
@@ -147,6 +143,8 @@ by_class(struct walk *w, uint32_t at, enum domain_class class,
 		    "the next hop of all that leaves");
 		to_host(w, at, kind, &w->p->relayhost);
 	} else {
+		memo_note(w->memo, "route", w->addr.domain,
+		    "by the hosts of the domain");
 		to_own_domain(w, at, kind);
 	}
 }

@@ -80,7 +80,7 @@ enum set_type {
 	    "networks whose clients may relay; !net excludes")                 \
 	S(LIST, relay_domains, "", 0, 10000, P_CLEANUP | SET_FILE,             \
 	    "further domains that mail is accepted for, from anyone")          \
-	S(TEXT, relayhost, "", 0, 255, P_CLEANUP, "next hop for mail that leaves the host, and is not for relay_domains: domain, [host] or either with :port") \
+	S(TEXT, relayhost, "", 0, 255, P_CLEANUP, "next hop for mail that leaves the host, relay_domains too: domain, [host] or either with :port") \
 	S(TEXT, default_transport, "smtp", 1, 255, P_CLEANUP, "the transport of mail that leaves the host: smtp, lmtp:..., error:..., hold:") \
 	S(LIST, relay_recipient_maps, "", 0, 16, P_CLEANUP, "the valid recipients of relay_domains; empty: all") \
 	S(LIST, alias_maps, "cdb:" SYSCONFDIR "/aliases", 0, 16, P_CLEANUP,    \

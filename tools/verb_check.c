@@ -283,6 +283,19 @@ check_networks(struct check *c)
 	}
 }
 
+/* Settings that stand in each other's way. */
+static void
+check_luser(struct check *c)
+{
+	const struct settings *s = &c->t->settings;
+
+	if (s->luser_relay[0] != '\0' && s->local_recipient_maps.n > 0) {
+		tell(c, WARNING, "luser_relay gets nothing for users that "
+		    "local_recipient_maps does not list: they are refused with "
+		    "550; to take them, write \"local_recipient_maps =\"");
+	}
+}
+
 /* As cleanup sees them: in a child under its account. */
 static void
 check_maps(struct check *c, struct settings *s)
@@ -415,6 +428,7 @@ verb_check(struct tool *t, int argc, char **argv)
 	check_programs(&c);
 	check_listeners(&c);
 	check_networks(&c);
+	check_luser(&c);
 	check_maps(&c, &t->settings);
 	check_users(&c);
 	check_mail_spool(&c);

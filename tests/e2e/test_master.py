@@ -397,6 +397,14 @@ def test_check_good_and_bad(make):
     assert r.stdout.splitlines()[-1].startswith('2 errors')
 
 
+def test_check_warns_of_a_luser_relay_that_gets_nothing(make):
+    i = make(luser_relay='ann')
+    r = i.veredus('check')
+    assert r.returncode == 0 and 'luser_relay gets nothing' in r.stdout, r.stdout
+    i.write_conf(local_recipient_maps='')
+    assert 'luser_relay' not in i.veredus('check').stdout
+
+
 def test_check_looks_at_the_account_database(make):
     i = make()
     text = i.passwd.read_text()
