@@ -9,6 +9,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <netinet/in.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -375,6 +376,27 @@ accept_body(const struct row *row)
 	NEED(socket(AF_UNIX, SOCK_STREAM, 0) == -1 && errno == EPERM);
 }
 
+/* remote, dns: connect over TCP, and take no connection. */
+static void
+connect_body(const struct row *row)
+{
+	struct sockaddr_in in4 = { .sin_family = AF_INET };
+	socklen_t n = sizeof(in4);
+	int l, c;
+
+	in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	NEED((l = socket(AF_INET, SOCK_STREAM, 0)) >= 0);
+	NEED(bind(l, (struct sockaddr *)&in4, n) == 0);
+	NEED(listen(l, 1) == 0);
+	NEED(getsockname(l, (struct sockaddr *)&in4, &n) == 0);
+	enter(row, false);
+	NEED((c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
+	NEED(connect(c, (struct sockaddr *)&in4, n) == 0);
+	NEED(send(c, "x", 1, MSG_NOSIGNAL) == 1);
+	NEED(accept(l, NULL, NULL) == -1 && errno == EPERM);
+	NEED(listen(c, 1) == -1);
+}
+
 /* forker: a child becomes a user and enters walls of its own. */
 static void
 make_worker(const struct row *row, void (*body)(const struct row *))
@@ -452,6 +474,14 @@ accepts(void **state)
 	check_body(accept_body, IPC_SMTPD);
 	check_body(accept_body, IPC_QMGR);
 	check_body(accept_body, IPC_CLEANUP);
+}
+
+static void
+connects(void **state)
+{
+	(void)state;
+	check_body(connect_body, IPC_REMOTE);
+	check_body(connect_body, IPC_DNS);
 }
 
 static void
@@ -539,6 +569,7 @@ main(void)
 		cmocka_unit_test(files_where_they_belong),
 		cmocka_unit_test(users_looks_up),
 		cmocka_unit_test(accepts),
+		cmocka_unit_test(connects),
 		cmocka_unit_test(forker_makes_workers),
 		cmocka_unit_test(workers_probe),
 		cmocka_unit_test(refuses),
