@@ -10,35 +10,15 @@
 #include "common/log.h"
 #include "master/connect.h"
 
-#define UNIX_HOP "lmtp:unix:"
-
-/* Does `text' send mail to this path? It goes up to what ends a map's value. */
+/* Does the transport name this path? */
 static bool
-names_path(struct slice text, struct slice path)
+names_path(const char *transport, struct slice path)
 {
-	const struct slice mark = SL(UNIX_HOP);
-	struct slice value;
-	size_t i, n;
+	const struct slice mark = SL("lmtp:unix:");
+	struct slice s = slice_trim(slice_of(transport));
 
-	for (i = 0; i + mark.n <= text.n; i++) {
-		if (!slice_case_eq(slice_make(text.p + i, mark.n), mark)) {
-			continue;
-		}
-		value = slice_make(text.p + i + mark.n, text.n - i - mark.n);
-		for (n = 0; n < value.n && strchr(",} \t\r\n", value.p[n])
-		    == NULL; n++) {
-		}
-		if (slice_eq(slice_make(value.p, n), path)) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool
-begins(const char *s, const char *with)
-{
-	return strncmp(s, with, strlen(with)) == 0;
+	return s.n > mark.n && slice_case_eq(slice_make(s.p, mark.n), mark) &&
+	    slice_eq(slice_make(s.p + mark.n, s.n - mark.n), path);
 }
 
 bool
@@ -51,18 +31,8 @@ connect_is_named(const struct settings *s, struct slice path)
 			return true;
 		}
 	}
-	for (i = 0; i < s->transport_maps.n; i++) {
-		const char *map = s->transport_maps.at[i];
-
-		if ((begins(map, "inline:") || begins(map, "static:")) &&
-		    names_path(slice_of(map), path)) {
-			return true;
-		}
-	}
-	return (begins(s->mailbox_transport, UNIX_HOP) &&
-	    names_path(slice_of(s->mailbox_transport), path)) ||
-	    (begins(s->default_transport, UNIX_HOP) &&
-	    names_path(slice_of(s->default_transport), path));
+	return names_path(s->mailbox_transport, path) ||
+	    names_path(s->default_transport, path);
 }
 
 /* A connected socket, or -1 and errno. With a UNIX socket that is at once: one

@@ -2,9 +2,9 @@
  * connect - UNIX sockets for remote, which can open no path itself.
  *
  * Only a socket that the settings name is connected to: a member of
- * lmtp_sockets, or the path of an "lmtp:unix:/path" that is mailbox_transport,
- * default_transport, or stands in an inline: or static: map of transport_maps.
- * What other maps say is not known here: their paths belong into lmtp_sockets.
+ * lmtp_sockets, or the path of an "lmtp:unix:/path" that is mailbox_transport or
+ * default_transport. What maps say is not known here: cleanup wants their paths
+ * in lmtp_sockets.
  */
 #ifndef MASTER_CONNECT_H
 #define MASTER_CONNECT_H

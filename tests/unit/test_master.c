@@ -629,11 +629,7 @@ static const struct {
 	{ "mailbox_transport", "smtp:[unix:/run/a]", "/run/a", false },
 	{ "default_transport", "lmtp:unix:/run/a", "/run/a", true },
 	{ "default_transport", "hold: lmtp:unix:/run/a", "/run/a", false },
-	{ "transport_maps", "inline:{x.test=lmtp:unix:/run/a,y.test=local:}",
-	    "/run/a", true },
-	{ "transport_maps", "static:lmtp:unix:/run/a", "/run/a", true },
-	{ "transport_maps", "static:lmtp:unix:/run/a", "/run/a/b", false },
-	{ "transport_maps", "file:/etc/lmtp:unix:/run/a", "/run/a", false },
+	{ "transport_maps", "static:lmtp:unix:/run/a", "/run/a", false },
 };
 
 static void
