@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,6 +304,31 @@ test_budget(void **state)
 	(void)close(fds[0]); /* gives its place to the next */
 	expect(w, &w->cleanup, IPC_FETCH, &f);
 	for (i = 1; i < N; i++) {
+		(void)close(fds[i]);
+	}
+}
+
+/* A connection in the middle of its transaction costs little. */
+static void
+test_connections_are_slim(void **state)
+{
+	enum { N = 400, OCTETS_MAX = 16 * 1024 };
+	struct world *w = *state;
+	size_t before, after;
+	int fds[N], i;
+
+	w->settings.remote_connection_limit = N;
+	before = mallinfo2().uordblks;
+	for (i = 0; i < N; i++) {
+		send_mail(w, (uint64_t)i + 1, "ann");
+		fds[i] = host_greets(w);
+		host_hears(w, fds[i], "MAIL");
+		host_says(fds[i], OK2);
+	}
+	turn(w);
+	after = mallinfo2().uordblks;
+	assert_in_range((after - before) / N, 1000, OCTETS_MAX);
+	for (i = 0; i < N; i++) {
 		(void)close(fds[i]);
 	}
 }
@@ -774,6 +800,7 @@ main(void)
 		ACT(test_content_is_gone),
 		ACT(test_content_only_when_wanted),
 		ACT(test_budget),
+		ACT(test_connections_are_slim),
 		ACT(test_refused_connection),
 		ACT(test_refused_session),
 		ACT(test_silent_host),
