@@ -57,15 +57,20 @@ def wait_until(condition, what, timeout=PATIENCE):
         pause = min(pause * 1.5, 0.2)
 
 
+def port_is_free(port):
+    with socket.socket() as s:
+        try:
+            s.bind(('127.0.0.1', port))
+            return True
+        except OSError:
+            return False
+
+
 def free_port():
     while True:
         port = random.randrange(20000, 32000)
-        with socket.socket() as s:
-            try:
-                s.bind(('127.0.0.1', port))
-                return port
-            except OSError:
-                continue
+        if port_is_free(port):
+            return port
 
 
 def alive(pid):

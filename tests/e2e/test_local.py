@@ -206,7 +206,7 @@ def test_a_user_who_is_gone_by_then(make):
         c.open('ann' + AT)
         m.passwd.write_text(''.join(x for x in open(m.passwd) if not x.startswith('ann:')))
         assert c.dot(b'Subject: x\r\n\r\nx\r\n').code == 250
-    wait_until(lambda: any('no such user' in str(r) for r in m.queue()), 'held\n' + m.tail())
+    m.wait_log(re.escape('status=bounced (no such user'))
     assert m.maildir('ann') == []
     m.stop()
 

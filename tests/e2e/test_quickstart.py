@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import PREFIX, SRC, alive, children, free_port, wait_until
+from harness import PREFIX, SRC, alive, children, free_port, port_is_free, wait_until
 
 
 def as_below_a_terminal():
@@ -56,27 +56,38 @@ class Quickstart:
         return code
 
 
+def three_ports():
+    """The first of three that are free, one after the other."""
+    while True:
+        port = free_port()
+        if port_is_free(port + 1) and port_is_free(port + 2):
+            return port
+
+
 @pytest.fixture
 def quick(tmp_path_factory):
     where = tmp_path_factory.mktemp('quick')
     for d in (where.parent, where.parent.parent):
         d.chmod(0o755)                  # the user `you' must get to its home
-    q = Quickstart(where, free_port())
+    q = Quickstart(where, three_ports())
     yield q
     if q.proc.poll() is None:
         q.proc.terminate()
         q.proc.wait(40)
 
 
-def test_from_nothing_to_two_messages_and_again(quick):
+def test_from_nothing_to_local_mail_relay_and_bounce_and_again(quick):
     for run in (1, 2):
         pids = quick.up()
         text = quick.text()
         assert 'S: 250 2.0.0 Ok: queued as' in text, text
         shown = re.findall(r'^ +&?(Subject: .*)$', text, re.M)
-        assert sorted(shown) == ['Subject: by SMTP', 'Subject: by sendmail'], text
-        new = quick.dir / 'run/home/you/Maildir/new'
-        assert len(list(new.iterdir())) == 2 * run
+        assert sorted(shown) == ['Subject: Your mail could not be delivered', 'Subject: by SMTP',
+                                 'Subject: by sendmail', 'Subject: relayed', 'Subject: to nobody'], text
+        assert re.search(r'MX +far.test +found: 10 mail.far.test', text), text
+        assert re.search(r'Diagnostic-Code: smtp; 550 5.1.1', text), text
+        for user, n in (('run/home/you', 3), ('run/far/home/friend', 1)):
+            assert len(list((quick.dir / user / 'Maildir/new').iterdir())) == n * run
         assert 'mailq says' in text
         sig = signal.SIGINT if run == 1 else signal.SIGHUP      # the terminal goes
         assert quick.stop(pids, sig) == 130
@@ -90,7 +101,7 @@ def test_a_taken_port_and_a_second_run_are_refused(quick):
     conf = quick.dir / 'run/veredus.conf'
     before = conf.read_bytes()
     env = dict(os.environ, VEREDUS_PREFIX=str(PREFIX), VEREDUS_RUN=str(quick.dir / 'run'))
-    for port, why in ((quick.port, 'already; set VEREDUS_PORT'), (free_port(), 'runs below')):
+    for port, why in ((quick.port, 'already; set VEREDUS_PORT'), (three_ports(), 'runs below')):
         r = subprocess.run([SRC / 'quickstart', 'run'], env=dict(env, VEREDUS_PORT=str(port)),
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         assert r.returncode == 1 and why in r.stderr, r.stdout + r.stderr
@@ -100,11 +111,13 @@ def test_a_taken_port_and_a_second_run_are_refused(quick):
     quick.stop(pids)
 
 
-def test_it_says_so_when_the_system_ends_by_itself(quick):
+@pytest.mark.parametrize('which', (0, 1))
+def test_it_says_so_when_a_system_ends_by_itself(quick, which):
     pids = quick.up()
-    master = next(p for p in children(quick.proc.pid)
-                  if open(f'/proc/{p}/comm').read().strip() == 'master')
-    os.kill(master, signal.SIGKILL)
+    masters = [p for p in children(quick.proc.pid)
+               if open(f'/proc/{p}/comm').read().strip() == 'master']
+    assert len(masters) == 2
+    os.kill(masters[which], signal.SIGKILL)
     assert quick.proc.wait(40) == 1
     assert 'it ended by itself' in quick.text()
     wait_until(lambda: not any(map(alive, pids)), f'all ended: {pids}')
