@@ -402,3 +402,27 @@ def test_trace_asks_it(make, nsd):
     out = m.veredus('trace', '127.0.0.1', 'ann@mx.veredus.test', 'x@test').stdout
     assert 'mx1.test' in out and '127.0.0.2' in out and 'mx2.other.test' in out, out
     m.stop()
+
+
+def test_files_elsewhere_start_it_anew(make):
+    m = make(dns_servers=None)
+    conf = m.dir / 'resolv.conf'
+    conf.write_text('nameserver 127.0.0.97\n')
+    other = m.dir / 'other'
+    other.mkdir(mode=0o755)
+    (other / 'resolv.conf').write_text('nameserver 127.0.0.98\n')
+    m.write_conf(dns_resolv_conf=conf)
+    m.start()
+    m.wait_log(r'asking the DNS servers 127\.0\.0\.97:53')
+    was = m.pid('dns')
+    m.write_conf(dns_resolv_conf=other / 'resolv.conf')
+    assert m.veredus('reload').returncode == 0
+    m.wait_log(r'dns is started anew')
+    m.wait_log(r'asking the DNS servers 127\.0\.0\.98:53')
+    assert m.pid('dns') != was
+    m.write_conf(dns_servers='127.0.0.1:1')                             # a plain reload: the same process
+    now = m.pid('dns')
+    assert m.veredus('reload').returncode == 0
+    m.wait_log(r'asking the DNS servers 127\.0\.0\.1:1\b')
+    assert m.pid('dns') == now
+    m.stop()
