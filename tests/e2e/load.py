@@ -14,13 +14,17 @@ from harness import SRC
 LOAD = Path(os.environ.get('VEREDUS_LOAD', SRC / 'build' / 'load-tools'))
 
 
+def load_env():
+    """The environment in which Postfix's tools find their libraries."""
+    libs = [str(LOAD / 'usr/lib/postfix')] + [str(p) for p in LOAD.glob('usr/lib/*-linux-gnu')]
+    return dict(os.environ, LD_LIBRARY_PATH=':'.join(libs))
+
+
 def smtp_source(port, messages, sessions, rcpt, kept=False, size=1024, timeout=300):
     """Runs smtp-source to its end; raises when any message was refused."""
-    libs = [str(LOAD / 'usr/lib/postfix')] + [str(p) for p in LOAD.glob('usr/lib/*-linux-gnu')]
     cmd = [str(LOAD / 'usr/sbin/smtp-source'), '-s', str(sessions), '-m', str(messages), '-l', str(size),
            '-f', 'sender@client.test', '-t', rcpt, '-M', 'client.test'] + (['-d'] if kept else [])
-    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=dict(os.environ, LD_LIBRARY_PATH=':'.join(libs)),
-                   check=True, timeout=timeout, stdout=subprocess.DEVNULL)
+    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=load_env(), check=True, timeout=timeout, stdout=subprocess.DEVNULL)
 
 
 class Accountant:
