@@ -230,7 +230,10 @@ delivery_failed_at(struct delivery *d, const char *relay,
 	d->site = d->site && site;
 	free(d->relay);
 	d->relay = xstrdup(relay);
-	delivery_go(d);
+	/* Over a kept connection it went without asking for its way. */
+	if (d->routed || dest_route(d->r, d)) {
+		delivery_go(d);
+	}
 }
 
 void

@@ -16,7 +16,7 @@ import harness
 from countsink import CountSink
 from harness import ROOT, free_port, wait_until
 from load import LOAD, Accountant, load_env, smtp_source
-from sink import Sink
+from sink import Drop, Sink
 
 N = int(os.environ.get('VEREDUS_VOLUME', '2000'))     # check-long: 20000
 AGAIN = dict(minimal_backoff_time='1s', maximal_backoff_time='1s')
@@ -270,6 +270,27 @@ def test_sink_killed_in_the_middle(make, tmp_path):
         sink.start()
         got = sent_all(a, sink, m)
         assert sum(got.values()) - len(got) <= 4 * 20, got.most_common(5)
+        m.stop()
+
+
+@pytest.mark.parametrize('stage', ('rcpt', 'data', 'dot'))
+@pytest.mark.parametrize('said', (b'', b'421 4.3.2 bye\r\n'), ids=['closed', '421'])
+def test_a_kept_connection_that_breaks_in_its_second_transaction(make, stage, said):
+    """What went over it without asking for its way first is tried elsewhere, and is
+    not stuck."""
+    with Sink() as sink:
+        m = make(relayhost=sink.hop, smtp_connection_cache_time_limit='60s', **AGAIN)
+        m.start()
+        m.send('x1@far.test', sender='ann@local.test')
+        sink.wait(1)
+        m.wait_empty()
+        sink.script[stage] = lambda s, arg: Drop(said) if s is sink.sessions[0] else None
+        qid = m.send('x2@far.test', sender='ann@local.test')
+        sink.wait(2)
+        m.wait_empty()
+        assert sink.sessions[0].stages.count('mail') == 2, 'the connection was kept'
+        assert [x.rcpts for x in sink.messages] == [['x1@far.test'], ['x2@far.test']]
+        assert fate(m, qid, 'x2@far.test')[0] == 'sent' and 'makes no sense' not in m.log()
         m.stop()
 
 
