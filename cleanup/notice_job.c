@@ -352,13 +352,14 @@ on_content(void *arg, uint64_t qid, int error, struct slice content, int fd,
 
 /* -- the message ------------------------------------------------------------- */
 
-/* Does this recipient belong into the notice? */
+/* Does this recipient belong into the notice? One that was never tried (its
+   transport is `hold') is not late: nobody tries to deliver it. */
 static bool
 is_told(const struct notice_job *job, const struct spool_rcpt_state *st)
 {
-	bool stuck = st->fate == FATE_DEFERRED && st->esc[0] == '5';
+	bool stuck = st->esc[0] == '5';
 
-	if (st->fate != FATE_NONE && st->fate != FATE_DEFERRED) {
+	if (st->fate != FATE_DEFERRED) {
 		return false;
 	}
 	return job->kind == NOTICE_FAILED ? stuck : !stuck && !st->warned;

@@ -164,6 +164,7 @@ nobody_to_tell(void **state)
 	done(g, 1, false);
 	assert_non_null(strstr(g->s[4].p, "no sender to tell"));
 	/* a delay: noted, so that the order is not given for ever */
+	assert_int_equal(notice_fate(&w, qid, 1, FATE_DEFERRED), 0);
 	done(notice_order(&w, qid, IPC_NOTICE_DELAYED), 0, false);
 	assert_int_equal(spool_count(w.pg.spool), 1);
 	assert_true(letter_see(&w, qid, &l));
@@ -258,6 +259,31 @@ delay_warnings(void **state)
 	assert_true(letter_see(&w, qids[1], &l));
 	assert_null(strstr(l.content, "rfc822; ann@example.org"));
 	assert_non_null(strstr(l.content, "rfc822; bob@example.org"));
+	letter_clear(&l);
+	world_end(&w);
+}
+
+/* One that was never tried, as its transport is `hold', is not late. */
+static void
+no_warning_of_what_was_not_tried(void **state)
+{
+	struct letter_seen l;
+	struct world w;
+	uint64_t qid, qids[4];
+
+	(void)state;
+	world_begin(&w, "");
+	qid = to_two(&w, "carl@example.org");
+	done(notice_order(&w, qid, IPC_NOTICE_DELAYED), 0, false);
+	assert_int_equal(notice_children(&w, qid, qids, NELEMS(qids)), 0);
+	assert_int_equal(notice_fate(&w, qid, 0, FATE_DEFERRED), 0);
+	done(notice_order(&w, qid, IPC_NOTICE_DELAYED), 0, false);
+	assert_true(letter_see(&w, only_child(&w, qid), &l));
+	assert_non_null(strstr(l.content, "rfc822; ann@example.org"));
+	assert_null(strstr(l.content, "bob@example.org"));
+	letter_clear(&l);
+	assert_true(letter_see(&w, qid, &l));
+	assert_true(l.warned[0] && !l.warned[1]);
 	letter_clear(&l);
 	world_end(&w);
 }
@@ -451,6 +477,7 @@ main(void)
 		cmocka_unit_test(unknown_senders),
 		cmocka_unit_test(senders_not_looked_up_now),
 		cmocka_unit_test(delay_warnings),
+		cmocka_unit_test(no_warning_of_what_was_not_tried),
 		cmocka_unit_test(copies_for_postmaster),
 		cmocka_unit_test(a_large_message),
 		cmocka_unit_test(a_full_disk),

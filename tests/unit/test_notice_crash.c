@@ -26,17 +26,17 @@
 struct story {
 	const char *name, *settings;
 	enum ipc_notice kind;
-	unsigned rcpts, stuck, pieces, children;
+	unsigned rcpts, stuck, deferred, pieces, children;
 	bool ends; /* the message goes with its notice */
 };
 
 static const struct story stories[] = {
-	{ "last", "", IPC_NOTICE_FAILED, 1, 1, 0, 1, true },
-	{ "one of two", "", IPC_NOTICE_FAILED, 2, 1, 0, 1, false },
+	{ "last", "", IPC_NOTICE_FAILED, 1, 1, 0, 0, 1, true },
+	{ "one of two", "", IPC_NOTICE_FAILED, 2, 1, 0, 0, 1, false },
 	{ "copy", "notify_classes = bounce, delay\nnotice_recipient = carl\n",
-	    IPC_NOTICE_FAILED, 2, 2, 0, 2, true },
-	{ "large", "", IPC_NOTICE_FAILED, 1, 1, LARGE, 1, true },
-	{ "warning", "", IPC_NOTICE_DELAYED, 2, 0, 0, 1, false },
+	    IPC_NOTICE_FAILED, 2, 2, 0, 0, 2, true },
+	{ "large", "", IPC_NOTICE_FAILED, 1, 1, 0, LARGE, 1, true },
+	{ "warning", "", IPC_NOTICE_DELAYED, 2, 0, 2, 0, 1, false },
 };
 
 static unsigned went_through; /* tests that lost nothing */
@@ -70,6 +70,9 @@ prepare(const struct story *s, const char *dir)
 	for (i = 0; i < s->stuck; i++) {
 		assert_int_equal(notice_stuck(&w, qid, i), 0);
 	}
+	for (i = 0; i < s->deferred; i++) {
+		assert_int_equal(notice_fate(&w, qid, i, FATE_DEFERRED), 0);
+	}
 	world_leave(&w);
 	return qid;
 }
@@ -85,7 +88,7 @@ check_parent(struct world *w, const struct story *s, uint64_t qid)
 	for (i = 0; there && i < s->rcpts; i++) {
 		if (s->kind == IPC_NOTICE_DELAYED) {
 			assert_true(l.warned[i]);
-			assert_int_equal(l.fate[i], FATE_NONE);
+			assert_int_equal(l.fate[i], FATE_DEFERRED);
 		} else {
 			assert_int_equal(l.fate[i], i < s->stuck ?
 			    FATE_FAILED : FATE_NONE);
