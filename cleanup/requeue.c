@@ -278,14 +278,24 @@ on_decision(void *arg, const struct decision *d, struct memo *trace)
 	next_turn(rq, ask_some);
 }
 
+/* An answer comes later, or at once and within the question: so each of them
+   lets the next turn look what is left, and nobody else does. */
 static void
 ask_some(struct requeue *rq)
 {
 	struct resolve_request q = { .trusted = true };
 	struct path *p;
 	uint32_t id;
+	size_t n;
 
-	while (rq->next_path < rq->npaths && rq->asking < ASK_AT_ONCE) {
+	if (rq->next_path == rq->npaths) {
+		if (rq->asking == 0) {
+			all_resolved(rq);
+		}
+		return;
+	}
+	for (n = 0; n < ASK_AT_ONCE && rq->asking < ASK_AT_ONCE &&
+	    rq->next_path < rq->npaths; n++) {
 		p = &rq->paths[rq->next_path++];
 		rq->asking++;
 		q.reverse_path = slice_of(rq->child.reverse_path);
@@ -294,9 +304,6 @@ ask_some(struct requeue *rq)
 		if (id != 0) {
 			p->question = id;
 		}
-	}
-	if (rq->next_path == rq->npaths && rq->asking == 0) {
-		all_resolved(rq);
 	}
 }
 

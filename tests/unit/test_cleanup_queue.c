@@ -371,6 +371,36 @@ requeue_of_the_served(void **state)
 	world_end(&w);
 }
 
+/* The resolver knows all answers at once: still one copy of each. */
+static void
+requeue_without_waiting(void **state)
+{
+	enum { RCPTS = 150 };
+	char to[64];
+	struct world w;
+	struct got *g;
+	uint64_t qid = 0;
+	unsigned i;
+
+	(void)state;
+	world_begin(&w, "mynetworks = 0.0.0.0/0, [::]/0\n");
+	smtpd_mail(&w, 1, "sender@client.example");
+	for (i = 0; i < RCPTS; i++) {
+		(void)snprintf(to, sizeof(to), "x%u@far.example", i);
+		assert_int_equal(smtpd_rcpt(&w, 1, to), 250);
+	}
+	assert_int_equal(smtpd_content(&w, 1, TEXT), 0);
+	assert_int_equal(smtpd_commit(&w, 1, strlen(TEXT), &qid), 250);
+	assert_int_equal(mark(&w, qid, IPC_MARK_REQUEUE, "")->u[1], 0);
+	world_settle(&w);
+	assert_int_equal(get(&w, qid, 0, false)->type, IPC_GONE);
+	assert_int_equal(spool_count(w.pg.spool), 1);
+	peer_send(&w.qmgr, IPC_TAKE, 2, "u", (uint64_t)9);
+	g = peer_next(&w, &w.qmgr, IPC_ENTRY);
+	assert_int_equal(g->u[5], RCPTS);
+	world_end(&w);
+}
+
 /* A large one is copied in pieces; the others go along with their reason. */
 static void
 requeue_of_a_large_one(void **state)
@@ -530,6 +560,7 @@ main(void)
 		cmocka_unit_test(requeue_expands_anew),
 		cmocka_unit_test(requeue_that_finds_nobody),
 		cmocka_unit_test(requeue_of_the_served),
+		cmocka_unit_test(requeue_without_waiting),
 		cmocka_unit_test(requeue_of_a_large_one),
 		cmocka_unit_test(fresh_routes),
 		cmocka_unit_test(cookies),
