@@ -32,8 +32,8 @@ class Accountant:
     coming back after every broken connection.  Afterwards `promised' maps the
     queue id of each 250 to the message's number."""
 
-    def __init__(self, port, rcpts, threads=8, body=b'x' * 500):
-        self.port, self.rcpts, self.body = port, rcpts, body
+    def __init__(self, port, rcpts, threads=8, body=b'x' * 500, sender='sender@client.test'):
+        self.port, self.rcpts, self.body, self.sender = port, rcpts, body, sender
         self.promised, self.lock = {}, threading.Lock()
         self.next, self.refused, self.broken = 0, 0, 0
         self.sent_250 = Counter()
@@ -54,7 +54,7 @@ class Accountant:
             self.in_hand += d
 
     def one(self, s, n):
-        s.mail('sender@client.test')
+        s.mail(self.sender)
         for r in self.rcpts:
             code, text = s.rcpt(r)
             if code != 250:
