@@ -31,6 +31,7 @@ home_mailbox = Maildir/
 alias_maps = hash:/etc/aliases
 message_size_limit = 52428800
 mailbox_size_limit = 0
+relayhost = [127.0.0.1]:%d
 """
 # What an administrator would do for throughput on a small host.
 POSTFIX_TUNED = """default_process_limit = 200
@@ -127,7 +128,7 @@ class Postfix:
 
     def configure(self):
         etc = self.root / 'etc/postfix'
-        (etc / 'main.cf').write_text(POSTFIX_CF + (POSTFIX_TUNED if self.tuned else ''))
+        (etc / 'main.cf').write_text(POSTFIX_CF % self.sink_port + (POSTFIX_TUNED if self.tuned else ''))
         m = (etc / 'master.cf.dist').read_text()
         (etc / 'master.cf').write_text(re.sub(r'^smtp(\s+inet)', rf'127.0.0.1:{self.port}\1', m, flags=re.M))
         shutil.rmtree(self.maildir, ignore_errors=True)
@@ -146,7 +147,7 @@ class Postfix:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             die(f'{self.root} is in use by another run')
-        self.port = harness.free_port()
+        self.port, self.sink_port = harness.free_port(), harness.free_port()
         self.configure()
         self.cgroup = Cgroup(self.name)
         self.child = subprocess.Popen(
@@ -168,6 +169,7 @@ class Postfix:
 
 class Veredus:
     name = 'veredus'
+    hosts = 0       # next hops 127.0.1.1 and so on, instead of one
 
     def __init__(self, prefix, tmp):
         harness.PREFIX = prefix
@@ -181,7 +183,12 @@ class Veredus:
         return [self.tmp]
 
     def start(self):
-        self.i = harness.Instance(users=('bench',), smtpd_max_sessions=20000, message_size_limit='50M')
+        self.sink_port = harness.free_port()
+        settings = dict(relayhost=f'[127.0.0.1]:{self.sink_port}')
+        if self.hosts:
+            hops = (f'[127.0.1.{n}]=smtp:[127.0.1.{n}]:{self.sink_port}' for n in range(1, self.hosts + 1))
+            settings = dict(transport_maps='inline:{ %s }' % ', '.join(hops))
+        self.i = harness.Instance(users=('bench',), smtpd_max_sessions=20000, message_size_limit='50M', **settings)
         self.maildir = self.i.home['bench'] / 'Maildir'
         self.port = self.i.port
         self.cgroup = Cgroup(self.name)

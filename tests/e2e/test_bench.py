@@ -61,9 +61,30 @@ def test_a_run_that_lost_mail_fails_and_counts_in_no_ratio():
 def test_missed_bars_are_named():
     rows = [dict(workload='local-20-new', target=t, round=0, cpu_ms_per_message=c, wrong='')
             for t, c in (('veredus', 1.0), ('postfix', 2.0))]
+    rows += [dict(r, workload='relay-20-new', cpu_ms_per_message=c) for r, c in zip(rows, (0.3, 1.0))]
     rows.append(dict(workload='idle-2000', target='veredus', round=0, smtpd_pss_mib=41.0, wrong=''))
+    rows.append(dict(workload='out-1000', target='veredus', round=0, remote_pss_mib=40.1, wrong=''))
     assert bench.summary(rows, io.StringIO()) == [
-        'local-20-new: 0.50 of the CPU of postfix, not at most a third', 'idle-2000: more than 40 MiB']
+        'local-20-new: 0.50 of the CPU of postfix, not at most 0.33', 'idle-2000: more than 40 MiB',
+        'relay-20-new: 0.30 of the CPU of postfix, not at most 0.25', 'out-1000: more than 40 MiB']
+
+
+def test_what_came_to_the_sink_is_counted(tmp_path):
+    sink = bench.Sink.__new__(bench.Sink)
+    sink.dir = tmp_path
+
+    def dumped(ids, rcpts):
+        (tmp_path / 'dump').write_text(''.join(f'X-Rcpt-Args: <{r}>\nMessage-Id: <{i}>\n\nx\n'
+                                               for i, r in zip(ids, rcpts)))
+    assert sink.wrong(2, 2) == '0 messages, 0 of them different, not 2'
+    dumped('ab', 'uu')
+    assert sink.wrong(2, 2) == '' and sink.wrong(3, 3)
+    dumped('aab', 'uuu')
+    assert sink.wrong(2, 2) == '3 messages, 2 of them different, not 2'
+    dumped('aaa', 'uvw')
+    assert sink.wrong(1, 3) == ''
+    dumped('aaa', 'uvv')
+    assert sink.wrong(1, 3) == '3 recipients, 2 of them different, not 3'
 
 
 def other_file_system(path):
