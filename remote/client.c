@@ -261,6 +261,9 @@ client_input(struct client *c, struct slice in)
 			on_nonsense(c, "the peer answers what was not asked");
 			break;
 		}
+		if (!reply_is_begun(&c->reply)) {
+			c->early = client_mail_early(c);
+		}
 		got = reply_feed(&c->reply, in, &used);
 		in.p += used;
 		in.n -= used;

@@ -123,6 +123,7 @@ struct client {
 	bool refused;        /* MAIL was */
 	bool named;          /* the first line of EHLO's answer has come */
 	bool at_start;       /* of a line of the content */
+	bool early;          /* the reply began before the content's end */
 };
 
 /* Waits for the greeting. `lmtp': LHLO, and a reply a recipient. */
@@ -164,6 +165,8 @@ void client_fail_said(struct client *c);
 void client_mail_reply(struct client *c);
 /* A reply begins that nobody has asked for. */
 bool client_mail_owes(const struct client *c);
+/* A reply that begins now comes before the end of the content was sent. */
+bool client_mail_early(const struct client *c);
 /* Nothing more will come: fates of those whose content was sent. */
 void client_mail_lost(struct client *c);
 

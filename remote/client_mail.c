@@ -328,15 +328,19 @@ client_content_end(struct client *c)
 /* -- in -------------------------------------------------------------------- */
 
 bool
+client_mail_early(const struct client *c)
+{
+	return c->stage == CLIENT_CONTENT ||
+	    (c->stage == CLIENT_END && c->queued - c->out.n < c->end);
+}
+
+bool
 client_mail_owes(const struct client *c)
 {
 	const uint64_t sent = c->queued - c->out.n;
 
-	if (c->stage == CLIENT_CONTENT) {
-		return true; /* on_early() knows what to make of it */
-	}
-	if (c->stage == CLIENT_END) {
-		return sent >= c->end;
+	if (c->stage == CLIENT_CONTENT || c->stage == CLIENT_END) {
+		return true; /* client_mail_early() tells which it is */
 	}
 	if (c->answered >= c->said) {
 		return false;
@@ -358,6 +362,12 @@ on_mail(struct client *c)
 {
 	struct outcome o;
 
+	if (c->reply.class != 2 && c->served > 1) {
+		/* Meant for this connection, maybe: too many messages, too long
+		   idle. A fresh one will tell. */
+		client_fail_said(c);
+		return;
+	}
 	c->mail_answered = true;
 	if (c->reply.class != 2) {
 		o = said(c);
@@ -441,6 +451,9 @@ on_step(struct client *c)
 	switch (s) {
 	case CLIENT_MAIL:
 		on_mail(c);
+		if (c->failed) {
+			return;
+		}
 		break;
 	case CLIENT_RCPT:
 		on_rcpt(c, &c->mail->rcpts[c->answered - 1 - STEP_RCPT]);
@@ -455,20 +468,22 @@ on_step(struct client *c)
 }
 
 /*
- * The content has not been sent to its end, so it cannot have been accepted. A
- * refusal is one, before its time; anything else is nonsense.
+ * It began before the content was sent to its end, so nothing can have been
+ * accepted. A refusal is one, before its time; anything else is nonsense. Whom
+ * of several an LMTP server means cannot be told.
  */
 static void
 on_early(struct client *c)
 {
 	struct outcome o;
 
-	if (c->reply.class >= 4 && c->reply.code != 421) {
+	if (c->reply.class >= 4 && c->reply.code != 421 &&
+	    !(c->lmtp && c->taken > 1)) {
 		o = said(c);
 		give_all(c, &o);
 		c->mail = NULL;
 		client_fail_said(c);
-	} else if (c->reply.code == 421) {
+	} else if (c->reply.class >= 4) {
 		client_fail_said(c);
 	} else {
 		client_fail(c, "4.5.0", "an answer out of place while %s: %s",
@@ -510,7 +525,7 @@ on_end(struct client *c)
 void
 client_mail_reply(struct client *c)
 {
-	if (c->stage == CLIENT_CONTENT) {
+	if (c->early) {
 		on_early(c);
 	} else if (c->stage == CLIENT_END) {
 		on_end(c);

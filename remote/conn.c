@@ -184,17 +184,32 @@ go_idle(struct conn *c)
 	remote_arm(c->r); /* one may be waiting for just this */
 }
 
+/* Nothing has come from an idle peer, neither words nor its end. What lies
+   unread here now would be taken for the answer to the next command. */
+static bool
+is_silent(const struct conn *c)
+{
+	char octet;
+
+	return recv(c->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT) == -1 &&
+	    errno == EAGAIN;
+}
+
 struct conn *
 conn_take_idle(struct delivery *d)
 {
-	struct conn *c = TAILQ_FIRST(&d->dest->idle);
+	struct conn *c;
 
-	if (c != NULL) {
+	while ((c = TAILQ_FIRST(&d->dest->idle)) != NULL) {
 		leave_idle(c);
-		c->d = d;
-		c->begun = false;
+		if (is_silent(c)) {
+			c->d = d;
+			c->begun = false;
+			return c;
+		}
+		conn_close(c);
 	}
-	return c;
+	return NULL;
 }
 
 bool
@@ -332,6 +347,23 @@ settle(struct conn *c)
 
 /* -- the turn ------------------------------------------------------------------ */
 
+/* It takes nothing more. What it said before it went is there to be read, and
+   tells more than its end does. */
+static void
+hear_out(struct conn *c, const char *why)
+{
+	ssize_t n;
+
+	do {
+		n = recv(c->fd, c->r->scratch, sizeof(c->r->scratch), 0);
+		if (n > 0) {
+			client_input(&c->client, slice_make(c->r->scratch,
+			    (size_t)n));
+		}
+	} while (n > 0 && c->client.stage != CLIENT_CLOSED);
+	client_closed(&c->client, why);
+}
+
 /* Send what can be sent; true when something was. */
 static bool
 flush(struct conn *c)
@@ -350,7 +382,8 @@ flush(struct conn *c)
 			c->writing = true;
 			(void)event_add(&c->writable, NULL);
 		} else if (errno != EINTR) {
-			client_closed(&c->client, strerror(errno));
+			strbuf_consume(out, at);
+			hear_out(c, strerror(errno));
 			return false;
 		}
 	}

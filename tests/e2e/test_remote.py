@@ -1,9 +1,12 @@
 """Mail leaves the host: to a sink that takes it, and to one that misbehaves at
 each stage and octet.  Whatever it does, a message ends delivered once, deferred or
 failed as its answer says, and the next one flows."""
+import contextlib
 import os
 import re
 import signal
+import socket
+import threading
 
 import pytest
 
@@ -311,3 +314,47 @@ def test_lmtp_over_tcp(make):
         assert sink.messages[1].rcpts == ['b@far.test']
         i.wait_empty()
         i.stop()
+
+
+class Refuser:
+    """Refuses content while it comes, and closes with octets unread: a reset."""
+    def __init__(self, answer):
+        self.answer, self.sock = answer, socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.sock.bind(('127.0.0.1', 0))
+        self.sock.listen()
+        self.port, self.times = self.sock.getsockname()[1], 0
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.sock.accept()
+            except OSError:
+                return
+            with conn, contextlib.suppress(OSError):
+                self.serve(conn)
+
+    def serve(self, conn):
+        f = conn.makefile('rb')
+        conn.sendall(b'220 refuser\r\n')
+        for answer in (b'250 hello\r\n', b'250 ok\r\n', b'250 ok\r\n', b'354 go on\r\n'):
+            f.readline()
+            conn.sendall(answer)
+        f.readline()
+        self.times += 1
+        conn.sendall(self.answer)
+        f.close()
+
+
+@pytest.mark.parametrize('answer,fate', [(b'552 5.3.4 too much\r\n', 'bounced'), (b'452 4.3.1 full\r\n', 'deferred')],
+                         ids=['552', '452'])
+def test_a_refusal_before_a_reset_is_heard(make, answer, fate):
+    r = Refuser(answer)
+    host = make(relayhost=f'[127.0.0.1]:{r.port}')
+    host.start()
+    body = 'Subject: much\r\n\r\n' + 'all work and no play\r\n' * 300000
+    qid = host.send('x@far.test', sender='ann@local.test', body=body)
+    got = status(host, qid)
+    r.sock.close()
+    assert got[0] == fate and got[2] == answer.decode().strip(), (got, r.times)

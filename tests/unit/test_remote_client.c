@@ -447,6 +447,69 @@ test_answer_before_the_dot_left(void **state)
 	rig_clear(&r);
 }
 
+/* A client whose content, or its end too, waits to be sent. */
+static void
+init_stuck(struct rig *r, bool lmtp, bool ended)
+{
+	rig_init(r, lmtp, lmtp ? 2 : 1);
+	hear_replies(r, lmtp ? HI EHLO OK OK OK : HI EHLO OK OK, 1000);
+	r->stuck = true;
+	rig_hear(r, SL(GO), 1000);
+	client_content(&r->c, r->content);
+	if (ended) {
+		client_content_end(&r->c);
+	}
+}
+
+/* A refusal is believed before its time, too. */
+static void
+test_refused_before_the_dot_left(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	init_stuck(&r, false, true);
+	rig_hear(&r, SL("552 5.3.4 too much\r\n"), 1);
+	assert_int_equal(r.fates[0].fate, F);
+	assert_string_equal(r.fates[0].esc, "5.3.4");
+	assert_int_equal(r.c.stage, CLIENT_CLOSED);
+	rig_clear(&r);
+}
+
+/* What begins too early does not become true by ending late. */
+static void
+test_answer_begun_before_the_dot_left(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	init_stuck(&r, false, false);
+	rig_hear(&r, SL("25"), 1);
+	client_content_end(&r.c);
+	r.stuck = false;
+	rig_pump(&r);
+	assert_int_equal(r.c.out.n, 0);
+	rig_hear(&r, SL("0 2.0.0 ok\r\n"), 1);
+	assert_int_equal(r.fates[0].fate, L);
+	assert_int_equal(r.c.stage, CLIENT_CLOSED);
+	rig_clear(&r);
+}
+
+/* One early refusal of an LMTP server is not for both recipients. */
+static void
+test_lmtp_refuses_too_early(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	init_stuck(&r, true, true);
+	rig_hear(&r, SL(NO), 1000);
+	assert_int_equal(r.fates[0].fate, L);
+	assert_int_equal(r.fates[1].fate, L);
+	assert_string_equal(r.fates[0].esc, "4.1.1");
+	rig_clear(&r);
+}
+
 /* -- content ------------------------------------------------------------------ */
 
 struct text {
@@ -687,6 +750,9 @@ main(void)
 		cmocka_unit_test(test_one_too_many),
 		cmocka_unit_test(test_answer_during_content),
 		cmocka_unit_test(test_answer_before_the_dot_left),
+		cmocka_unit_test(test_refused_before_the_dot_left),
+		cmocka_unit_test(test_answer_begun_before_the_dot_left),
+		cmocka_unit_test(test_lmtp_refuses_too_early),
 		cmocka_unit_test(test_content),
 		cmocka_unit_test(test_mail_parameters),
 		cmocka_unit_test(test_paths_not_ascii),
