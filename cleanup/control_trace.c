@@ -11,6 +11,7 @@
 #include "cleanup/resolving.h"
 #include "common/addr.h"
 #include "common/cidr.h"
+#include "common/soften.h"
 #include "common/strbuf.h"
 #include "common/xmalloc.h"
 
@@ -75,18 +76,30 @@ put_step(struct ctl_session *cs, unsigned step, struct slice what,
 	ctl_row_s(cs, "result", result);
 }
 
-/* The last step; the parts of the reply for programs. */
+/* The last step, as smtpd will say it; the parts of the reply for programs. */
 static void
-put_decision(struct ctl_session *cs, unsigned step, struct slice key,
-    const struct reply *r)
+put_decision(const struct program *pg, struct ctl_session *cs, unsigned step,
+    struct slice key, const struct reply *r)
 {
+	const char *esc = r->esc;
+	char room[ESC_MAX];
+	unsigned code = pg->settings->soft_bounce ?
+	    soften(r->code, &esc, room) : r->code;
 	struct strbuf text;
 
 	strbuf_init(&text, 0);
-	(void)strbuf_printf(&text, "%u %s %s", r->code, r->esc, r->text);
+	if (code != r->code) {
+		(void)strbuf_printf(&text, "yes: %u %s is said as %u %s",
+		    r->code, r->esc, code, esc);
+		put_step(cs, step++, SL("soft_bounce"), key,
+		    strbuf_slice(&text));
+		ctl_row_end(cs);
+		strbuf_reset(&text);
+	}
+	(void)strbuf_printf(&text, "%u %s %s", code, esc, r->text);
 	put_step(cs, step, SL("decision"), key, strbuf_slice(&text));
-	ctl_row_u(cs, "_code", r->code);
-	ctl_row_s(cs, "_esc", slice_of(r->esc));
+	ctl_row_u(cs, "_code", code);
+	ctl_row_s(cs, "_esc", slice_of(esc));
 	ctl_row_s(cs, "_text", slice_of(r->text));
 	ctl_row_end(cs);
 	strbuf_clear(&text);
@@ -134,7 +147,8 @@ on_hosts(void *arg, const struct mx_memo *trace, const struct mx_result *r)
 	}
 	if (r->n == 0) {
 		strbuf_init(&b, 0);
-		(void)strbuf_printf(&b, "%s: %s %s", r->fate == FATE_FAILED ?
+		(void)strbuf_printf(&b, "%s: %s %s", r->fate == FATE_FAILED &&
+		    !t->pg->settings->soft_bounce ?
 		    "would bounce" : "would wait", r->esc,
 		    r->text != NULL ? r->text : "");
 		put_step(t->cs, ++t->step, SL("try"), slice_of(hop),
@@ -165,7 +179,7 @@ next_hop(struct tracing *t)
 			return;
 		}
 	}
-	put_decision(cs, ++t->step, slice_of(t->rcpt),
+	put_decision(t->pg, cs, ++t->step, slice_of(t->rcpt),
 	    &REPLY(t->code, t->esc, t->text));
 	ctl_on_gone(cs, NULL, NULL);
 	tracing_free(t);
@@ -260,7 +274,7 @@ control_trace(void *arg, struct ctl_session *cs, const struct slice *words,
 		return;
 	}
 	if (mail.code != 250) {
-		put_decision(cs, 1, rq.reverse_path, &mail);
+		put_decision(pg, cs, 1, rq.reverse_path, &mail);
 		ctl_end(cs, EX_OK, "%s", "");
 		return;
 	}

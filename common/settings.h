@@ -127,7 +127,7 @@ enum set_type {
 	S(SECONDS, maximal_queue_lifetime, "5d", 1, 8640000, P_CLEANUP | P_QMGR, "a message is given up after this long") \
 	S(SECONDS, bounce_queue_lifetime, "5d", 1, 8640000, P_QMGR, "the same for one with the null reverse-path") \
 	S(SECONDS, delay_warning_time, "0", 0, 8640000, P_QMGR, "the sender is told of mail that waits this long; 0: never") \
-	S(BOOL, soft_bounce, "no", 0, 0, P_QMGR | P_SMTPD, "for tests of a new configuration: no permanent failure, each 5yz becomes 4yz") \
+	S(BOOL, soft_bounce, "no", 0, 0, P_CLEANUP | P_QMGR | P_SMTPD, "for tests of a new configuration: no permanent failure, each 5yz becomes 4yz") \
 	S(LIST, defer_transports, "", 0, 100, P_QMGR, "transports whose mail waits until it is flushed") \
 	S(LIST, notify_classes, "resource, software", 0, 8, P_CLEANUP | P_QMGR, \
 	    "what postmaster is told of: bounce, 2bounce, delay, resource, software") \

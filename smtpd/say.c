@@ -5,6 +5,7 @@
 
 #include "common/fate.h"
 #include "common/log.h"
+#include "common/soften.h"
 #include "smtpd/session.h"
 
 #define DETAIL_MAX 256 /* octets of a client's words in a reply or log line */
@@ -48,31 +49,20 @@ session_peer(const struct session *s, char room[64])
 	return room;
 }
 
-/*
- * With soft_bounce a refusal of mail is one for now: the code that is said, and
- * (in `room') its enhanced code. What refuses a command, 500 to 504, stays.
- */
+/* With soft_bounce a refusal of mail is one for now. */
 static unsigned
-soften(const struct session *s, unsigned code, const char **esc,
+code_said(const struct session *s, unsigned code, const char **esc,
     char room[ESC_MAX])
 {
 	static const char *const verbs[] = { "MAIL", "RCPT", "DATA",
 		"END-OF-MESSAGE" };
-	static const unsigned soft[] = { 450, 451, 452, 450, 451, 455 };
-	size_t n = strlen(*esc), i = 0;
+	size_t i = 0;
 
 	while (i < NELEMS(verbs) && strcmp(s->verb, verbs[i]) != 0) {
 		i++;
 	}
-	if (!s->srv->set->soft_bounce || i == NELEMS(verbs) || code < 550) {
-		return code;
-	}
-	if (n > 0 && n < ESC_MAX) {
-		memcpy(room, *esc, n + 1);
-		room[0] = '4';
-		*esc = room;
-	}
-	return code - 550 < NELEMS(soft) ? soft[code - 550] : 451;
+	return s->srv->set->soft_bounce && i < NELEMS(verbs) ?
+	    soften(code, esc, room) : code;
 }
 
 /* "CODE ESC TEXT: DETAIL" and CRLF. RFC 5321 (4.2.3) wants our name behind 221
@@ -83,7 +73,7 @@ say_line(struct session *s, const struct smtpd_reply *r, struct slice detail)
 	const char *esc = r->esc;
 	char room[ESC_MAX];
 
-	(void)strbuf_printf(&s->out, "%u ", soften(s, r->code, &esc, room));
+	(void)strbuf_printf(&s->out, "%u ", code_said(s, r->code, &esc, room));
 	if (esc[0] != '\0') {
 		(void)strbuf_printf(&s->out, "%s ", esc);
 	}
@@ -138,7 +128,7 @@ session_say(struct session *s, const struct answer *a)
 {
 	const char *esc = a->esc;
 	char room[ESC_MAX];
-	unsigned code = soften(s, a->code, &esc, room);
+	unsigned code = code_said(s, a->code, &esc, room);
 
 	(void)strbuf_printf(&s->out, "%u %s %s\r\n", code, esc, a->text);
 }
@@ -150,7 +140,7 @@ log_reject(const struct session *s, const char *verb, unsigned code,
 	char peer[64], room[ESC_MAX];
 	struct strbuf b;
 
-	code = soften(s, code, &esc, room);
+	code = code_said(s, code, &esc, room);
 	strbuf_init(&b, 0);
 	(void)strbuf_printf(&b, "%s from %s: %u %s ", verb,
 	    session_peer(s, peer), code, esc);

@@ -91,6 +91,21 @@ def test_routes(world, address, target):
     assert [r['what'] for r in rows][-2:] == ['try', 'decision'] and rows[-1]['result'].startswith('250 ')
 
 
+def test_trace_knows_soft_bounce(make):
+    """What trace says is what RCPT is answered; and what names the step."""
+    m = make(soft_bounce='yes').start()
+    for client, address in (('127.0.0.1', f'nobody@{m.settings["myhostname"]}'), ('127.0.0.1', 'ann@local.test')):
+        rows = [json.loads(x) for x in m.veredus('trace', '-j', client, 'sender@client.test', address).stdout.splitlines()]
+        with m.client() as c:
+            c.hello()
+            c.cmd('MAIL FROM:<sender@client.test>')
+            assert c.cmd(f'RCPT TO:<{address}>').lines[0] == rows[-1]['result']
+        softened = [r['result'] for r in rows if r['what'] == 'soft_bounce']
+        assert softened == ([] if rows[-1]['code'] == 250 else ['yes: 550 5.1.1 is said as 450 4.1.1'])
+    assert [json.loads(x)['code'] for x in m.veredus('trace', '-j', 'local', '"@', 'ann').stdout.splitlines()[-1:]] == [501]
+    m.stop()
+
+
 RELAY_FORMS = '''x%outside.test@local.test x!y@local.test outside.test!x@local.test
 "x@outside.test"@local.test x%outside.test%a@local.test a!b!x@local.test
 x%outside.test@[127.0.0.1] outside.test!x@[127.0.0.1] "x@outside.test"@[127.0.0.1]
