@@ -56,7 +56,9 @@ ask_next(struct lookup *l)
 	}
 	wait = (uint64_t)FIRST_WAIT_MS << round;
 	arm(l, wait < left ? wait : left);
-	dns_wire_ask(w, l->asked++ % n, l->id, l->current, l->type);
+	/* Who said nothing may have been kept from it by EDNS. */
+	dns_wire_ask(w, l->asked++ % n, l->id, l->current, l->type,
+	    round % 2 != 0);
 }
 
 static void

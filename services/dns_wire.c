@@ -16,6 +16,7 @@
 #include "services/dns_wire.h"
 
 #define UDP_SIZE 1232 /* octets: fits everywhere (DNS flag day 2020) */
+#define RCODE_FORMERR 1
 #define FLAG_AD  0x20 /* in octet 3 of a question: tell me (RFC 6840, 5.7) */
 
 struct sock {
@@ -30,6 +31,7 @@ struct server {
 	ares_channel channel;
 	char *name;
 	unsigned index;
+	bool no_edns; /* it does not understand EDNS (RFC 6891, 7) */
 	LIST_HEAD(, sock) socks;
 	struct event *timer; /* c-ares's next deadline */
 };
@@ -39,6 +41,9 @@ struct asked {
 	STAILQ_ENTRY(asked) answered;
 	struct server *server;
 	uint32_t id;
+	char name[DNS_NAME_MAX + 1];
+	enum dns_type type;
+	bool plain;          /* asked without EDNS */
 	const char *error;
 	char *packet;        /* owned, or NULL */
 	size_t n;
@@ -148,6 +153,14 @@ on_state(void *arg, ares_socket_t fd, int readable, int writable)
 	LIST_INSERT_HEAD(&s->socks, k, of_server);
 }
 
+/* FORMERR: to a question without EDNS there may be an answer. c-ares knows of
+   that, but does so once in the life of a channel. */
+static bool
+wants_it_plain(const struct asked *q)
+{
+	return !q->plain && q->n > 3 && (q->packet[3] & 15) == RCODE_FORMERR;
+}
+
 static void
 on_hand_up(evutil_socket_t fd, short what, void *arg)
 {
@@ -158,8 +171,14 @@ on_hand_up(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	while ((q = STAILQ_FIRST(&w->answered)) != NULL) {
 		STAILQ_REMOVE_HEAD(&w->answered, answered);
-		w->fn(w->arg, q->id, q->server->index, q->error,
-		    slice_make(q->packet, q->n));
+		if (wants_it_plain(q)) {
+			q->server->no_edns = true;
+			dns_wire_ask(w, q->server->index, q->id, q->name,
+			    q->type, true);
+		} else {
+			w->fn(w->arg, q->id, q->server->index, q->error,
+			    slice_make(q->packet, q->n));
+		}
 		asked_free(q);
 	}
 }
@@ -313,7 +332,7 @@ draw_id(void)
 
 void
 dns_wire_ask(struct dns_wire *w, unsigned server, uint32_t id,
-    const char *name, enum dns_type type)
+    const char *name, enum dns_type type, bool plain)
 {
 	struct server *s = &w->servers[server];
 	struct asked *q = xcalloc(1, sizeof(*q));
@@ -322,8 +341,11 @@ dns_wire_ask(struct dns_wire *w, unsigned server, uint32_t id,
 
 	q->server = s;
 	q->id = id;
+	memcpy(q->name, name, strlen(name) + 1);
+	q->type = type;
+	q->plain = plain || s->no_edns;
 	r = ares_create_query(name, 1, (int)type, draw_id(), 1, &question, &n,
-	    UDP_SIZE);
+	    q->plain ? 0 : UDP_SIZE);
 	if (r != ARES_SUCCESS) { /* out of memory; names were checked */
 		on_answer(q, r, 0, NULL, 0);
 		return;

@@ -36,8 +36,9 @@ struct dns_wire *dns_wire_new(struct event_base *base,
 void dns_wire_free(struct dns_wire *w);
 unsigned dns_wire_servers(const struct dns_wire *w);
 const char *dns_wire_server(const struct dns_wire *w, unsigned i);
-/* `name' as of dns_name_normal(). */
+/* `name' as of dns_name_normal(). `plain': without EDNS; a server that does not
+   understand it (FORMERR) is asked so at once, and from then on. */
 void dns_wire_ask(struct dns_wire *w, unsigned server, uint32_t id,
-    const char *name, enum dns_type type);
+    const char *name, enum dns_type type, bool plain);
 
 #endif
