@@ -192,6 +192,17 @@ take_luser(struct policy *p, const struct settings *s, struct strbuf *why)
 	    "which $user, $extension and $domain may stand");
 }
 
+/* What nobody else is told of goes there: it must be possible. */
+static bool
+check_notice_recipient(const struct settings *s, struct strbuf *why)
+{
+	struct slice text = slice_of(s->notice_recipient);
+	struct addr a;
+
+	return addr_parse_mailbox(text, ADDR_ALLOW_BARE, &a) == ADDR_OK ||
+	    refuse(why, "notice_recipient", text, "is not an address");
+}
+
 void
 policy_luser_local(struct slice template, struct slice user, struct slice ext,
     struct strbuf *out)
@@ -233,6 +244,7 @@ policy_open_routes(struct policy *p, const struct settings *s,
 	}
 	ok = take_relayhost(p, s, why) && ok;
 	ok = take_luser(p, s, why) && ok;
+	ok = check_notice_recipient(s, why) && ok;
 	ok = take_local_recipients(p, s, why) && ok;
 	ok = policy_open_maps(&p->relay_recipient, "relay_recipient_maps",
 	    &s->relay_recipient_maps, why) && ok;

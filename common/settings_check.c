@@ -108,6 +108,22 @@ check_recipient_map(struct slice v)
 	return slice_eq(v, SL("users:")) ? NULL : check_map(v);
 }
 
+/* What qmgr gives to an agent, or fails by itself; hold: waits anyway. */
+static const char *
+check_deferrable(struct slice v)
+{
+	static const char *const known[] = { "smtp", "lmtp", "local",
+		"error" };
+	size_t i;
+
+	for (i = 0; i < NELEMS(known); i++) {
+		if (slice_eq(v, slice_of(known[i]))) {
+			return NULL;
+		}
+	}
+	return "is not one of smtp, lmtp, local, error";
+}
+
 static const char *
 check_class(struct slice v)
 {
@@ -462,6 +478,7 @@ static const struct {
 	{ "relay_recipient_maps", check_map },
 	{ "local_recipient_maps", check_recipient_map },
 	{ "notify_classes", check_class },
+	{ "defer_transports", check_deferrable },
 	{ "lmtp_sockets", check_path },
 	{ "dns_resolv_conf", check_path },
 	{ "dns_hosts_file", check_path },

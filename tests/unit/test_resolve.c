@@ -1111,6 +1111,9 @@ test_bad_routes(void **state)
 		{ "transport_maps = inline:{ a.example=lmtp:unix:/run/x }",
 		    "names a socket that nobody connects to: add it to "
 		    "lmtp_sockets" },
+		{ "notice_recipient = the postmaster", "notice_recipient: \"the "
+		    "postmaster\" is not an address" },
+		{ "notice_recipient = <a@b.example>", "is not an address" },
 		{ "relay_recipient_maps = cdb:/nonexistent/r",
 		    "relay_recipient_maps: /nonexistent/r.cdb" },
 		{ "local_recipient_maps = users: cdb:/nonexistent/l",
@@ -1122,6 +1125,7 @@ test_bad_routes(void **state)
 		"mailbox_transport = lmtp:unix:/run/x\n"
 		    "transport_maps = inline:{ a.example=lmtp:unix:/run/x }",
 		"default_transport = hold:",
+		"notice_recipient = a.b@c.example",
 		"luser_relay = ${user}+$extension@$domain",
 	};
 	struct strlist own = { NULL, 0 };

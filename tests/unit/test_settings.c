@@ -268,6 +268,10 @@ judges_texts_and_lists(void **state)
 		{ "recipient_delimiter", "x", "\"x\" is not one of + - = . _ #" },
 		{ "recipient_delimiter", "+-",
 		    "\"+-\" is too long: at most 1 octets" },
+		{ "defer_transports", "smtp, lmtp local error", NULL },
+		{ "defer_transports", "smtp relay", "\"relay\" is not one of "
+		    "smtp, lmtp, local, error" },
+		{ "defer_transports", "*", "\"*\" is not one of smtp" },
 		{ "queue_directory", "/var/spool/x", NULL },
 		{ "queue_directory", "spool", "\"spool\" is not an absolute" },
 		{ "queue_directory", "/var/../x", "\"/var/../x\" is not an" },
