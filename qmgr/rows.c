@@ -43,13 +43,19 @@ add_message(struct ctl_session *cs, const struct sched_entry_in *in,
 	ctl_row_u(cs, "_recipients", in->rcpts_open);
 }
 
-/* "5.1.1 no such user" */
+/* "5.1.1 no such user"; of one that is parked while others of its message wait
+   for their next attempt, why. */
 static void
-add_reply(struct ctl_session *cs, const struct rcpt_item *r)
+add_reply(struct ctl_session *cs, const struct rcpt_item *r, bool held)
 {
+	bool parked = !held && slice_eq(r->transport, SL("hold"));
 	struct strbuf b;
 
 	strbuf_init(&b, 0);
+	if (parked && r->esc.n == 0 && r->reply.n == 0) {
+		(void)strbuf_printf(&b, "not tried, transport hold:%s%.*s",
+		    r->next_hop.n > 0 ? " " : "", SLF(r->next_hop));
+	}
 	if (r->esc.n > 0) {
 		(void)strbuf_printf(&b, "%.*s ", SLF(r->esc));
 	}
@@ -70,7 +76,7 @@ add_rcpt(struct ctl_session *cs, const struct sched_entry_in *in,
 	ctl_row_u(cs, "attempts", r->attempt);
 	add_time(cs, "next_try", deferred ? r->next_at : 0);
 	ctl_row_u(cs, "_next_at", deferred ? r->next_at : 0);
-	add_reply(cs, r);
+	add_reply(cs, r, hold_reason.n > 0);
 	ctl_row_s(cs, "hold_reason", hold_reason);
 }
 

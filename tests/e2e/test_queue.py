@@ -159,6 +159,29 @@ def test_bad_words(slow):
         do(slow, *words, rc=64)
 
 
+def test_why_a_parked_recipient_waits(make):
+    """... beside one that is tried again, so that the message is not on hold."""
+    m = make(relayhost='[127.0.0.1]:1', transport_maps='inline:{ {parked.test=hold:ask the boss} }').start()
+    qid = m.send(['x@parked.test', 'y@far.test'])
+    wait_status(m, qid, 'deferred')
+    wait_until(lambda: [r['attempts'] for r in m.queue()] == [0, 1], 'one was tried')
+    assert [r['reply'] for r in m.queue()][0] == 'not tried, transport hold: ask the boss'
+    assert '(not tried, transport hold: ask the boss)' in m.tool('mailq').stdout
+    m.stop()
+
+
+def test_requeue_of_what_leaves(make):
+    """The resolver answers at once here; it must end once (cleanup lives)."""
+    m = make(relayhost='[127.0.0.1]:1').start()
+    qid = m.send(['x@far.test', 'y@far.test'])
+    wait_status(m, qid, 'deferred')
+    pid = m.pid('cleanup')
+    assert 'requeued' in do(m, 'requeue', qid)
+    wait_until(lambda: [r['queue_id'] != qid for r in m.queue()] == [True, True], 'the new one is there')
+    assert m.pid('cleanup') == pid and 'died' not in m.log()
+    m.stop()
+
+
 def test_requeue_expands_anew(make):
     m = make(aliases='crew: ann\n', minimal_backoff_time='1h')
     m.start()
