@@ -43,12 +43,12 @@ static unsigned went_through; /* tests that lost nothing */
 static unsigned lost, doubled;
 #define WENT 2u
 
+static const char *const names[] = { "ann@example.org", "bob@example.org" };
+
 /* A message whose first recipients are stuck, at rest in `dir'. */
 static uint64_t
 prepare(const struct story *s, const char *dir)
 {
-	static const char *const names[] = { "ann@example.org",
-		"bob@example.org" };
 	static char piece[60001];
 	struct world w;
 	uint64_t qid = 0;
@@ -97,6 +97,25 @@ check_parent(struct world *w, const struct story *s, uint64_t qid)
 	letter_clear(&l);
 }
 
+/* Whole, and about those that are meant: each of them once, nobody else. */
+static void
+check_letter(const struct story *s, const char *content)
+{
+	unsigned i, told = s->stuck + s->deferred;
+	char field[80];
+	const char *at;
+
+	assert_non_null(strstr(content, "--=_"));
+	assert_string_equal(content + strlen(content) - 4, "--\r\n");
+	for (i = 0; i < s->rcpts; i++) {
+		(void)snprintf(field, sizeof(field), "\r\nFinal-Recipient: "
+		    "rfc822; %s\r\n", names[i]);
+		at = strstr(content, field);
+		assert_int_equal(at != NULL, i < told);
+		assert_true(at == NULL || strstr(at + 1, field) == NULL);
+	}
+}
+
 /*
  * A start without faults: the order again, and all is as it is to be. `answered':
  * an answer said before that it is done.
@@ -123,9 +142,7 @@ aftermath(const char *dir, const struct story *s, uint64_t qid, bool answered,
 	}
 	for (i = 0; i < count; i++) {
 		assert_true(letter_see(&w, qids[i], &l));
-		assert_non_null(strstr(l.content, "--=_"));
-		assert_int_equal(strcmp(l.content + strlen(l.content) - 4,
-		    "--\r\n"), 0);
+		check_letter(s, l.content);
 		letter_clear(&l);
 	}
 	check_parent(&w, s, qid);
