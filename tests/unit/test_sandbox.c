@@ -393,7 +393,9 @@ connect_body(const struct row *row)
 	NEED((c = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
 	NEED(connect(c, (struct sockaddr *)&in4, n) == 0);
 	NEED(send(c, "x", 1, MSG_NOSIGNAL) == 1);
+#ifndef VEREDUS_DEBUG_WALLS
 	NEED(accept(l, NULL, NULL) == -1 && errno == EPERM);
+#endif
 	NEED(listen(c, 1) == -1);
 }
 
