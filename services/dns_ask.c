@@ -50,14 +50,14 @@ find(struct dns_ask *d, const char *name, enum dns_type type)
 	return at;
 }
 
+/* Nobody finds it any more. */
 static void
-drop(struct lookup *l)
+unlist(struct lookup *l)
 {
 	struct lookup **at = find(l->d, l->name, l->type);
 
 	*at = l->chain;
 	l->d->nlookups--;
-	lookup_free(l);
 }
 
 void
@@ -67,7 +67,8 @@ dns_ask_free(struct dns_ask *d)
 	struct lookup *l;
 
 	while ((l = slots_next(&d->ids, &place)) != NULL) {
-		drop(l);
+		unlist(l);
+		lookup_free(l);
 	}
 	dns_wire_free(d->wire);
 	dns_cache_free(d->cache);
@@ -123,13 +124,14 @@ dns_ask_done(struct lookup *l, const struct dns_answer *a)
 	    SLF(a->status == DNS_FOUND ? SL("found") : a->reason));
 	dns_cache_put(d->cache, slice_of(l->name), l->type, dns_now_ms(), a);
 	l->waiters = NULL; /* who asks again in a reply begins a new lookup */
-	drop(l);
+	unlist(l);
 	while ((w = waiters) != NULL) {
 		waiters = w->next;
 		d->nwaiters--;
 		d->reply(w->asker, w->tid, a);
 		free(w);
 	}
+	lookup_free(l); /* the answer may borrow its reason from it */
 	lookup_next(d);
 }
 
