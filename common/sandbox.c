@@ -157,13 +157,15 @@ limit(const struct sandbox_profile *p, int what, const char *name, rlim_t v)
 static void
 raise_descriptors(void)
 {
+	const struct rlimit many = { 262144, 262144 };
 	struct rlimit rl;
 
 	if (getrlimit(RLIMIT_NOFILE, &rl) == -1) {
 		return;
 	}
-	if (geteuid() == 0 && rl.rlim_max < 262144) {
-		rl.rlim_max = 262144;
+	if (geteuid() == 0 && rl.rlim_max < many.rlim_max &&
+	    setrlimit(RLIMIT_NOFILE, &many) == 0) {
+		return; /* root in a container may not */
 	}
 	rl.rlim_cur = rl.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &rl);

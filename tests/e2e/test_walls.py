@@ -2,6 +2,7 @@
 and forty forbidden acts tried by each program itself (wall_probe)."""
 import os
 import re
+import resource
 
 import pytest
 
@@ -110,3 +111,13 @@ def test_below_a_directory_that_others_cannot_enter(tmp_path_factory, monkeypatc
     finally:
         m.remove()
         os.rmdir(closed)
+
+
+def test_as_many_descriptors_as_may_be_had(make):
+    """A shell gives 1024 and allows more; root in a container may not ask for yet more."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    m = make()
+    m.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard)))
+    soft, now = re.search(r'Max open files +(\d+) +(\d+)', open(f'/proc/{m.pid("remote")}/limits').read()).groups()
+    assert soft == now and int(soft) >= hard > 1024
+    m.stop()
