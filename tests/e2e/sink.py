@@ -258,13 +258,15 @@ class Sink:
 
     async def close(self):
         self.server.close()
-        for s in self.sessions:
-            if s.open:
-                s.drop(reset=True)
-        await asyncio.sleep(0)
+        for _ in range(5):              # also of those that are accepted just now
+            for s in list(self.sessions):
+                if s.open:
+                    s.drop(reset=True)
+            await asyncio.sleep(0)
         for t in asyncio.all_tasks():
             if t is not asyncio.current_task():
                 t.cancel()
+        await asyncio.sleep(0)
 
     async def accept(self, reader, writer):
         session = Session(self, reader, writer)
