@@ -174,7 +174,7 @@ go_idle(struct conn *c)
 
 	if (c->r->stopping || set->smtp_connection_cache_time_limit == 0 ||
 	    c->client.served >= set->smtp_connection_reuse_count_limit ||
-	    c->r->nconns > set->remote_connection_limit) {
+	    c->r->nconns > remote_connections_max(c->r)) {
 		client_quit(&c->client);
 		return;
 	}

@@ -213,7 +213,7 @@ delivery_go(struct delivery *d)
 		    d->route.text != NULL ? d->route.text : "");
 		give_all(d, &o, true);
 	} else if (!r->stopping &&
-	    (r->nconns < r->settings->remote_connection_limit ||
+	    (r->nconns < remote_connections_max(r) ||
 	    conn_drop_idle(r))) {
 		dial_next(d);
 	} else {

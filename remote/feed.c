@@ -24,7 +24,7 @@ claim(struct delivery *d)
 {
 	struct remote *r = d->r;
 
-	if (is_file(d) ? r->files >= REMOTE_FILES :
+	if (is_file(d) ? r->files >= r->files_max :
 	    r->budget + d->mail.size > REMOTE_BUDGET) {
 		return false;
 	}

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 
 #include "common/log.h"
@@ -9,6 +10,7 @@
 #include "remote/remote_int.h"
 
 #define SWEEP_MS 250
+#define OTHERS   64 /* descriptors: channels, DNS, epoll, one on its way */
 
 static void on_pump(evutil_socket_t fd, short what, void *arg);
 static void on_sweep(evutil_socket_t fd, short what, void *arg);
@@ -41,6 +43,40 @@ static const struct agent_ops agent_ops = {
 	.lost = on_lost,
 };
 
+/*
+ * Descriptors are shared out before they run out: a channel on which one cannot
+ * be received is closed, and could not be replaced.
+ */
+static void
+share_descriptors(struct remote *r)
+{
+	struct rlimit rl;
+	size_t n;
+
+	r->files_max = REMOTE_FILES;
+	r->room = SIZE_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &rl) == -1 || rl.rlim_cur > UINT32_MAX) {
+		return;
+	}
+	n = rl.rlim_cur > 2 * OTHERS ? (size_t)rl.rlim_cur - OTHERS : OTHERS;
+	if (r->files_max > n / 4) {
+		r->files_max = (unsigned)(n / 4);
+	}
+	r->room = n - r->files_max;
+	if (r->room < r->settings->remote_connection_limit) {
+		log_warn("only %zu connections at a time, as there are no "
+		    "more than %zu descriptors", r->room, (size_t)rl.rlim_cur);
+	}
+}
+
+size_t
+remote_connections_max(const struct remote *r)
+{
+	const uint64_t wanted = r->settings->remote_connection_limit;
+
+	return wanted < r->room ? (size_t)wanted : r->room;
+}
+
 struct remote *
 remote_new(struct event_base *base, const struct settings *settings)
 {
@@ -67,6 +103,7 @@ remote_new(struct event_base *base, const struct settings *settings)
 	TAILQ_INIT(&r->asking);
 	TAILQ_INIT(&r->conns);
 	TAILQ_INIT(&r->dead_conns);
+	share_descriptors(r);
 	r->pump = event_new(base, -1, 0, on_pump, r);
 	r->sweep = event_new(base, -1, EV_PERSIST, on_sweep, r);
 	r->stop_timer = evtimer_new(base, on_stop_timer, r);
@@ -202,7 +239,7 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 	}
 	while ((d = TAILQ_FIRST(&r->waiting)) != NULL &&
 	    (r->nidle > 0 ||
-	    r->nconns < r->settings->remote_connection_limit)) {
+	    r->nconns < remote_connections_max(r))) {
 		TAILQ_REMOVE(&r->waiting, d, list);
 		delivery_again(d);
 	}

@@ -13,8 +13,8 @@
  *   for the next message to the same destination, and serves at most
  *   smtp_connection_reuse_count_limit of them. When the peer has left meanwhile
  *   the delivery goes on as if it had not been there.
- * - At most remote_connection_limit connections; deliveries wait in order of
- *   arrival for a place.
+ * - At most remote_connection_limit connections, or as many as RLIMIT_NOFILE
+ *   has room for; deliveries wait in order of arrival for a place.
  * - Bounded memory: content is fetched when a host asks for it, at most
  *   REMOTE_BUDGET octets of it and REMOTE_FILES descriptors at a time.
  *
@@ -30,7 +30,7 @@
 #include "common/settings.h"
 
 #define REMOTE_BUDGET  (16 * 1024 * 1024) /* octets of content held */
-#define REMOTE_FILES   64     /* descriptors of content held */
+#define REMOTE_FILES   256    /* descriptors of content held */
 #define REMOTE_ITEMS   100000 /* recipients in hand; more are deferred */
 #define REMOTE_DEAD_MS 30000  /* an address that failed comes last so long */
 #define REMOTE_ROUTE_S 300    /* DNS answers are kept at most so long */

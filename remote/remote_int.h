@@ -158,10 +158,11 @@ struct remote {
 
 	struct conn_list conns, dead_conns;
 	size_t nconns, nidle;
+	size_t room;                 /* for connections, among descriptors */
 	struct dead_bucket dead[DEAD_BUCKETS];
 	size_t ndead;
 	uint64_t budget;             /* octets of content held */
-	unsigned files;
+	unsigned files, files_max;   /* descriptors of content */
 	struct slots dials;          /* tid: delivery that master was asked for */
 	char scratch[16 * 1024];     /* what was received in this turn */
 
@@ -177,6 +178,9 @@ struct remote {
 /* remote.c */
 void remote_arm(struct remote *r); /* look after the lists, in this turn */
 uint64_t remote_random(struct remote *r);
+/* remote_connection_limit, or fewer where descriptors are scarce: a channel's
+   descriptors must find room, too. */
+size_t remote_connections_max(const struct remote *r);
 
 /* delivery.c */
 void delivery_take(void *arg, const struct agent_mail *m,

@@ -1,16 +1,18 @@
 """Mail leaves the host: to a sink that takes it, and to one that misbehaves at
 each stage and octet.  Whatever it does, a message ends delivered once, deferred or
 failed as its answer says, and the next one flows."""
+import asyncio
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import threading
 
 import pytest
 
-from sink import Drop, Endless, Hang, Sink, Slow, Then
+from sink import Action, Drop, Endless, Hang, Sink, Slow, Then
 
 TIMEOUTS = {f'smtp_{x}_timeout': '1s' for x in
             ('connect', 'helo', 'mail', 'rcpt', 'data_init', 'data_xfer', 'data_done', 'quit')}
@@ -358,3 +360,41 @@ def test_a_refusal_before_a_reset_is_heard(make, answer, fate):
     got = status(host, qid)
     r.sock.close()
     assert got[0] == fate and got[2] == answer.decode().strip(), (got, r.times)
+
+
+class Gate(Action):
+    """Answers when it is opened."""
+    def __init__(self):
+        self.is_open = asyncio.Event()
+
+    async def run(self, session):
+        await self.is_open.wait()
+        await session.say(b'250 2.0.0 ok\r\n')
+        return b'250 2.0.0 ok\r\n'
+
+
+def test_few_descriptors_are_shared_out(make):
+    """More mail than there are descriptors, content by descriptor: it waits in line."""
+    sink = Sink(address='0.0.0.0').start()
+    host = make()
+    domains = [f'd{i}.test' for i in range(60)]
+    table = host.dir / 'transport'
+    table.write_text(''.join(f'{d} smtp:[127.0.1.{i + 1}]:{sink.port}\n' for i, d in enumerate(domains)))
+    host.write_conf(transport_maps=f'file:{table}')
+    gate = sink.script['dot'] = Gate()
+    host.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (240, 240)))
+    pid = host.pid('remote')
+    body = 'Subject: large\r\n\r\n' + 'all work and no play\r\n' * 4000
+    for d in domains * 5:
+        host.send(f'x@{d}', sender='ann@local.test', body=body)
+    room = int(host.wait_log(r'only (\d+) connections at a time').group(1))
+    sink.wait_for(lambda: sum('dot' in s.stages for s in sink.sessions) == room, 'all are in use')
+
+    async def opens():
+        gate.is_open.set()
+    sink.call(opens())
+    sink.wait(300, timeout=90)
+    host.wait_empty()
+    assert len(sink.messages) == 300 and host.pid('remote') == pid
+    assert 'status=deferred' not in host.log() and 'Too many open files' not in host.log()
+    sink.stop()
