@@ -476,7 +476,7 @@ follows_a_file_that_is_replaced(void **state)
 		_exit(replace_for_ever(w, go[0]));
 	}
 	w->mbox.lock.wait_ms = 30000;
-	for (i = 1; i <= 1000; i++) {
+	for (i = 1; i <= 10000; i++) {
 		if (!mboxlock_take(&w->mbox.lock, &w->out[0])) {
 			fail_msg("%s", w->out[0].text);
 		}
