@@ -342,6 +342,11 @@ void ipc_put_str(struct ipc_chan *ch, const char *s);
 /* Takes `fd': it is closed once sent. */
 void ipc_put_fd(struct ipc_chan *ch, int fd);
 void ipc_end(struct ipc_chan *ch);
+/* As ipc_end(), for what the peer does not wait for: it leaves with the next
+   message that is waited for, or within IPC_LATER_MS. So it wakes nobody by
+   itself while there is work. */
+#define IPC_LATER_MS 50
+void ipc_end_later(struct ipc_chan *ch);
 /* Send what is queued now, as far as the socket takes it. */
 void ipc_flush(struct ipc_chan *ch);
 

@@ -17,6 +17,7 @@
 #define READ_SIZE  (64 * 1024)
 #define TURN_MSGS  128 /* messages handled before others get their turn */
 #define FDS_MAX    64  /* descriptors that wait on either side */
+#define LATER_MAX  (16 * 1024) /* octets that wait for company */
 
 /* A descriptor on its way out: belongs to the octet `at' of the stream. */
 struct out_fd {
@@ -306,6 +307,7 @@ on_flush(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	ch->flush_armed = false;
+	(void)event_del(ch->flush); /* of ipc_end_later() */
 	if (ch->overflow) {
 		ch->depth++;
 		fail(ch, "too many descriptors wait to be sent");
@@ -364,16 +366,38 @@ ipc_put_fd(struct ipc_chan *ch, int fd)
 	};
 }
 
+static void
+arm_flush(struct ipc_chan *ch)
+{
+	if (!ch->flush_armed) {
+		ch->flush_armed = true;
+		event_active(ch->flush, 0, 0);
+	}
+}
+
 void
 ipc_end(struct ipc_chan *ch)
 {
+	if (!ch->building_dead) {
+		ipc_build_end(&ch->build);
+		arm_flush(ch);
+	}
+}
+
+void
+ipc_end_later(struct ipc_chan *ch)
+{
+	const struct timeval later = { 0, IPC_LATER_MS * 1000 };
+
 	if (ch->building_dead) {
 		return;
 	}
 	ipc_build_end(&ch->build);
-	if (!ch->flush_armed) {
-		ch->flush_armed = true;
-		event_active(ch->flush, 0, 0);
+	if (ch->out.n > LATER_MAX) {
+		arm_flush(ch);
+	} else if (!ch->flush_armed &&
+	    !event_pending(ch->flush, EV_TIMEOUT, NULL)) {
+		(void)event_add(ch->flush, &later);
 	}
 }
 

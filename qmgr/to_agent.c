@@ -68,7 +68,7 @@ qmgr_agent_do(struct qmgr *q, const struct sched_action *act)
 	ipc_put_u(ch, act->qid);
 	ipc_put_u(ch, act->index);
 	ipc_put_u(ch, act->attempt);
-	ipc_end(ch);
+	ipc_end_later(ch); /* nothing waits for it */
 }
 
 void

@@ -307,6 +307,53 @@ many_messages_in_order(void **state)
 }
 
 static void
+put_later(struct ipc_chan *ch, const char *path)
+{
+	ipc_begin(ch, IPC_RCPT, 1);
+	ipc_put_str(ch, path);
+	ipc_end_later(ch);
+}
+
+/* What nobody waits for goes along, or by itself after a moment; in order. */
+static void
+later_messages_wait_for_company(void **state)
+{
+	const struct timeval patience = { 10, 0 };
+	struct event_base *base = event_base_new();
+	struct end a, b;
+	char path[40];
+	unsigned i;
+
+	(void)state;
+	pair(base, &a, &smtpd_side, &b, &cleanup_side);
+	put_later(a.ch, "one");
+	(void)event_base_loop(base, EVLOOP_NONBLOCK);
+	put_later(a.ch, "two");
+	put_rcpt(a.ch, "three");
+	turn(base, &b.messages, 3);
+	assert_string_equal(b.last, "three");
+
+	put_later(a.ch, "four"); /* alone: the loop waits until it left */
+	(void)event_base_loopexit(base, &patience);
+	while (b.messages < 4 && !event_base_got_exit(base)) {
+		(void)event_base_loop(base, EVLOOP_ONCE);
+	}
+	assert_string_equal(b.last, "four");
+
+	for (i = 0; i < 2000; i++) { /* many do not wait */
+		(void)snprintf(path, sizeof(path), "five%u@example.com", i);
+		put_later(a.ch, path);
+	}
+	turn(base, &b.messages, 2004);
+	put_later(a.ch, "six"); /* nor does it get lost at the end */
+	ipc_chan_free(a.ch);
+	turn(base, &b.messages, 2005);
+	assert_string_equal(b.last, "six");
+	turn(base, &b.closed, 1);
+	event_base_free(base);
+}
+
+static void
 a_bad_peer_loses_its_channel_only(void **state)
 {
 	struct event_base *base = event_base_new();
@@ -610,6 +657,7 @@ main(void)
 		cmocka_unit_test(cut_and_flipped_messages),
 		cmocka_unit_test(only_the_right_sender),
 		cmocka_unit_test(many_messages_in_order),
+		cmocka_unit_test(later_messages_wait_for_company),
 		cmocka_unit_test(a_bad_peer_loses_its_channel_only),
 		cmocka_unit_test(last_words_are_heard),
 		cmocka_unit_test(free_inside_own_callback),
