@@ -31,6 +31,7 @@ struct queue_service {
 	size_t nlater;
 	struct event *retry;
 	bool taking;            /* a TAKE is unanswered */
+	bool in_turn;           /* take_on() is on the stack */
 	uint32_t take_tid;
 	unsigned take_max, taken, reading;
 	unsigned asked;         /* other questions in hand */
@@ -133,6 +134,55 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 	arm_turn(s);
 }
 
+static void on_taken(void *arg, uint64_t qid, int error,
+    const struct spool_info *info);
+
+static void
+read_one(struct queue_service *s, uint64_t qid)
+{
+	static const struct ipc_msg none = { .nfields = 0 };
+	struct asked *a = asked_new(s, &none);
+
+	s->reading++;
+	spool_info_get(s->pg->spool, qid, on_taken, a);
+}
+
+/* Go on with the TAKE in hand: read more, or end it. */
+static void
+take_on(struct queue_service *s)
+{
+	uint64_t qid;
+
+	if (!s->taking || s->in_turn || !ipc_chan_alive(s->ch)) {
+		return;
+	}
+	s->in_turn = true;
+	while (s->taken + s->reading < s->take_max &&
+	    s->reading < QUEUE_READS_MAX &&
+	    ipc_chan_queued(s->ch) < FLOW_HIGH_WATER &&
+	    backlog_next(&s->backlog, s->pg->spool, &qid)) {
+		read_one(s, qid);
+	}
+	s->in_turn = false;
+	if (s->reading > 0 || s->taken == 0 ||
+	    (s->taken < s->take_max &&
+	    ipc_chan_queued(s->ch) >= FLOW_HIGH_WATER)) {
+		return; /* on_taken, on_spool_accepted or on_drained goes on */
+	}
+	s->taking = false;
+	ipc_begin(s->ch, IPC_TAKEN, s->take_tid);
+	ipc_put_u(s->ch, s->taken);
+	ipc_end(s->ch);
+}
+
+static void
+on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	take_on(arg);
+}
+
 static void
 on_taken(void *arg, uint64_t qid, int error, const struct spool_info *info)
 {
@@ -151,46 +201,11 @@ on_taken(void *arg, uint64_t qid, int error, const struct spool_info *info)
 	} else if (error != 0 && error != ENOENT && error != EBADMSG) {
 		put_off(s, qid, error);
 	}
-	arm_turn(s);
-}
-
-static void
-read_one(struct queue_service *s, uint64_t qid)
-{
-	static const struct ipc_msg none = { .nfields = 0 };
-	struct asked *a = asked_new(s, &none);
-
-	s->reading++;
-	spool_info_get(s->pg->spool, qid, on_taken, a);
-}
-
-/* Go on with the TAKE in hand: read more, or end it. */
-static void
-on_turn(evutil_socket_t fd, short what, void *arg)
-{
-	struct queue_service *s = arg;
-	uint64_t qid;
-
-	(void)fd;
-	(void)what;
-	if (!s->taking || !ipc_chan_alive(s->ch)) {
-		return;
+	if (s->reading == 0) {
+		take_on(s); /* at once: TAKEN leaves together with the ENTRY */
+	} else {
+		arm_turn(s);
 	}
-	while (s->taken + s->reading < s->take_max &&
-	    s->reading < QUEUE_READS_MAX &&
-	    ipc_chan_queued(s->ch) < FLOW_HIGH_WATER &&
-	    backlog_next(&s->backlog, s->pg->spool, &qid)) {
-		read_one(s, qid);
-	}
-	if (s->reading > 0 || s->taken == 0 ||
-	    (s->taken < s->take_max &&
-	    ipc_chan_queued(s->ch) >= FLOW_HIGH_WATER)) {
-		return; /* on_taken, on_spool_accepted or on_drained goes on */
-	}
-	s->taking = false;
-	ipc_begin(s->ch, IPC_TAKEN, s->take_tid);
-	ipc_put_u(s->ch, s->taken);
-	ipc_end(s->ch);
 }
 
 static bool
