@@ -13,6 +13,8 @@
 #define PIPES_MAX  512
 #define READ_SIZE  16384 /* octets of one pipe before the others get a turn */
 #define RETRY_MS   50
+#define BUSY_READS 100   /* in a second: from then on emptied pipes rest */
+#define REST_MS    20
 
 struct log_pipe {
 	struct log_pipe *next;
@@ -21,6 +23,7 @@ struct log_pipe {
 	unsigned pid;
 	int fd;
 	struct event *readable;
+	bool rests;          /* `readable' is not added, until the rest is over */
 	struct log_part part;
 };
 
@@ -30,9 +33,11 @@ struct log_pipes {
 	struct log_pipe *first;
 	unsigned n;
 	struct event *flush; /* at the end of the turn, or a moment later */
+	struct event *rest;  /* its end, for all that rest */
 	bool paused;         /* the sink is full: nothing is read */
 	void (*done)(void *);
 	void *done_arg;
+	unsigned reads;      /* in this second */
 	time_t second;       /* what `now' stands for */
 	struct tm now;
 };
@@ -52,6 +57,7 @@ local_time(struct log_pipes *ps)
 
 	if (t != ps->second || t == 0) {
 		ps->second = t;
+		ps->reads = 0;
 		if (localtime_r(&t, &ps->now) == NULL) {
 			memset(&ps->now, 0, sizeof(ps->now));
 		}
@@ -102,7 +108,7 @@ pause_all(struct log_pipes *ps, bool pause)
 	for (p = ps->first; p != NULL; p = p->next) {
 		if (pause) {
 			(void)event_del(p->readable);
-		} else {
+		} else if (!p->rests) {
 			(void)event_add(p->readable, NULL);
 		}
 	}
@@ -123,8 +129,39 @@ on_flush(evutil_socket_t fd, short what, void *arg)
 	check_done(ps);
 }
 
-/* Frees `p' when its pipe has ended. Returns whether there was anything. */
-static bool
+/* Looks at it no more for a moment: under load each line would wake us else,
+   and the writer's pipe holds many. */
+static void
+rest(struct log_pipe *p)
+{
+	const struct timeval moment = { 0, REST_MS * 1000 };
+	struct log_pipes *ps = p->all;
+
+	p->rests = true;
+	(void)event_del(p->readable);
+	if (!event_pending(ps->rest, EV_TIMEOUT, NULL)) {
+		(void)event_add(ps->rest, &moment);
+	}
+}
+
+static void
+on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	struct log_pipes *ps = arg;
+	struct log_pipe *p;
+
+	(void)fd;
+	(void)what;
+	for (p = ps->first; p != NULL; p = p->next) {
+		if (p->rests && !ps->paused) {
+			(void)event_add(p->readable, NULL);
+		}
+		p->rests = false;
+	}
+}
+
+/* Frees `p' when its pipe has ended. Returns what read() did. */
+static ssize_t
 read_some(struct log_pipe *p)
 {
 	struct log_pipes *ps = p->all;
@@ -146,7 +183,7 @@ read_some(struct log_pipe *p)
 		}
 		forget(p);
 	}
-	return r > 0;
+	return r;
 }
 
 /* May free the pipe. */
@@ -155,13 +192,17 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct log_pipe *p = arg;
 	struct log_pipes *ps = p->all;
+	ssize_t r;
 
 	(void)fd;
 	(void)what;
 	if (ps->paused) {
 		return;
 	}
-	(void)read_some(p);
+	r = read_some(p);
+	if (r > 0 && r < READ_SIZE && ps->reads++ > BUSY_READS) {
+		rest(p);
+	}
 	if (log_sink_full(ps->sink)) {
 		pause_all(ps, true);
 	}
@@ -177,7 +218,8 @@ log_pipes_new(struct event_base *base, struct log_sink *sink)
 	ps->sink = sink;
 	ps->paused = log_sink_full(sink);
 	ps->flush = event_new(base, -1, 0, on_flush, ps);
-	if (ps->flush == NULL) {
+	ps->rest = evtimer_new(base, on_rested, ps);
+	if (ps->flush == NULL || ps->rest == NULL) {
 		log_panic("no event for the sink");
 	}
 	return ps;
@@ -236,7 +278,7 @@ log_pipes_drain(struct log_pipes *ps)
 		more = false;
 		for (p = ps->first; p != NULL; p = next) {
 			next = p->next;
-			more |= read_some(p);
+			more |= read_some(p) > 0;
 		}
 		(void)log_sink_flush(ps->sink);
 	}
@@ -249,5 +291,6 @@ log_pipes_free(struct log_pipes *ps)
 		forget(ps->first);
 	}
 	event_free(ps->flush);
+	event_free(ps->rest);
 	free(ps);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -317,6 +318,54 @@ pipes_to_file(void **state)
 	(void)unlink(name);
 }
 
+/* More lines than are read one by one: none lost, in order, and the reader
+   slept in between. */
+static void
+pipes_rest_under_load(void **state)
+{
+	static char text[65536];
+	char name[] = "/tmp/veredus-log-XXXXXX", line[32], *p;
+	struct event_base *base = event_base_new();
+	struct log_sink s;
+	struct log_pipes *ps;
+	int a[2], fd = mkstemp(name), i, n, seen = 0;
+	bool slept = false;
+	ssize_t r;
+
+	(void)state;
+	finished = false;
+	assert_true(fd >= 0);
+	assert_int_equal(pipe(a), 0);
+	log_sink_init(&s, "mx");
+	assert_true(log_sink_set(&s, SL("file"), dup(fd)));
+	ps = log_pipes_new(base, &s);
+	assert_true(log_pipes_add(ps, SL("smtpd"), 1, a[0]));
+	for (i = 0; i < 1000; i++) {
+		n = snprintf(line, sizeof(line), "<6>n=%d\n", i);
+		assert_int_equal(write(a[1], line, (size_t)n), n);
+		(void)event_base_loop(base, EVLOOP_NONBLOCK);
+		slept = slept || (ioctl(a[0], FIONREAD, &n) == 0 && n > 0);
+	}
+	assert_true(slept);
+	(void)close(a[1]);
+	log_pipes_finish(ps, on_done, base);
+	(void)event_base_dispatch(base);
+	assert_true(finished);
+	r = pread(fd, text, sizeof(text) - 1, 0);
+	assert_true(r > 0);
+	text[r] = '\0';
+	for (p = strtok(text, "\n"); p != NULL; p = strtok(NULL, "\n")) {
+		assert_non_null(strstr(p, "n="));
+		assert_int_equal(atoi(strstr(p, "n=") + 2), seen++);
+	}
+	assert_int_equal(seen, 1000);
+	log_pipes_free(ps);
+	log_sink_clear(&s);
+	event_base_free(base);
+	(void)close(fd);
+	(void)unlink(name);
+}
+
 int
 main(void)
 {
@@ -328,6 +377,7 @@ main(void)
 		cmocka_unit_test(sink_waits),
 		cmocka_unit_test(sink_is_full_disk),
 		cmocka_unit_test(pipes_to_file),
+		cmocka_unit_test(pipes_rest_under_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
