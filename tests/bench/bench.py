@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""bench.py - Veredus beside Postfix, measured alike (`make bench').
+"""bench.py - Veredus beside Postfix (and Exim), measured alike (`make bench').
 
 Every round runs each target once, freshly started with an empty queue, on the
 same file system; ratios are taken inside a round and their median is what
@@ -27,8 +27,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from peers import Holder, Sink
-from targets import HERE, Postfix, Veredus, die
+from sinks import Holder, Sink
+from targets import HERE, Exim, Postfix, Veredus, die
 
 SIZE = 2048          # octets of a message, smtp-source -l
 CPU_BARS = {'local': 1 / 3, 'relay': 1 / 4}  # of Postfix's CPU per message
@@ -36,6 +36,7 @@ IDLE_BAR_MIB = 40    # all of smtpd, with 2,000 idle sessions
 OUT_BAR_MIB = 40     # remote, with 1,000 connections
 OUT_HOSTS = 200      # ... to so many hosts
 FAN = 1000           # recipients of one message
+FAN_BAR = 1.0        # at least as fast as Exim
 FLUSHES = ('fsync', 'fdatasync', 'syncfs', 'sync')  # sync_file_range() alone promises nothing
 # Only in programs that may not be measured: the hooks' variable (master
 # passes on "VEREDUS_IO_PLAN=" in any build), the sanitizers.
@@ -328,6 +329,10 @@ def summary(rows, out=sys.stdout):
             if name != 'veredus':
                 cpu, rate = ratio(mine, rounds, 'cpu_ms_per_message'), ratio(mine, rounds, 'per_s')
                 bar = CPU_BARS.get(w.split('-')[0])
+                if name == 'exim':
+                    bar = None
+                    if rate is not None and rate < FAN_BAR:
+                        missed.append(f'{w}: {rate:.2f} times as fast as exim')
                 if cpu is not None and bar is not None and cpu > bar:
                     missed.append(f'{w}: {cpu:.2f} of the CPU of {name}, not at most {bar:.2f}')
             print(f'| {w} | {name} | {len(rounds)} | ' + ' | '.join(show(median(rounds, c[0])) for c in COLUMNS)
@@ -352,6 +357,8 @@ def measure(a, targets, rows):
         fn, sessions, kept = WORKLOADS[name]
         for rnd in range(a.rounds):
             for t in targets:
+                if t.only and name not in t.only:
+                    continue
                 t.load_root = a.peers / 'postfix'
                 if name == 'out-1000':
                     Veredus.hosts = OUT_HOSTS
@@ -400,8 +407,11 @@ def main():
     signal.signal(signal.SIGTERM, lambda *x: sys.exit(143))
     try:
         refuse_directories([tmp, a.peers])
-        subprocess.run([str(HERE / 'prepare.sh'), str(a.peers)], check=True)
+        peers = ['postfix', *(['exim'] if set(a.workload or WORKLOADS) & Exim.only else [])]
+        subprocess.run([str(HERE / 'prepare.sh'), str(a.peers), *peers], check=True)
         targets = [Postfix(a.peers, False), Postfix(a.peers, True), Veredus(a.prefix, tmp)]
+        if 'exim' in peers:
+            targets.insert(0, Exim(a.peers))
         refuse_directories([d for t in targets for d in t.directories()])
         a.disk, a.flush_us = file_system(tmp), flush_us(tmp)
         measure(a, [t for t in targets if not a.only or t.name in a.only.split(',')], rows)

@@ -1,10 +1,11 @@
-"""The two systems that are measured, each freshly started with an empty queue,
+"""The systems that are measured, each freshly started with an empty queue,
 in a cgroup of its own.
 
-Postfix is Debian's package in a root directory of its own (prepare.sh), entered
-by chroot.  Differences that are left, all in its favour: it logs to nobody (its
-root has no /dev/log), while Veredus writes its log to a file; it flushes no
-directory, while Veredus flushes those of its spool and of the mailbox.
+Postfix and Exim are Debian's packages, each in a root directory of its own
+(prepare.sh), entered by chroot.  Differences that are left, all in Postfix's
+favour: it logs to nobody (its root has no /dev/log), while Veredus writes its log
+to a file; it flushes no directory, while Veredus flushes those of its spool and of
+the mailbox.
 """
 import fcntl
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / 'e2e'))
 import harness  # noqa: E402
+import peers  # noqa: E402
 
 POSTFIX_CF = """compatibility_level = 3.6
 myhostname = bench.test
@@ -110,28 +112,62 @@ def wait_220(port):
     harness.wait_until(greeted, f'220 on port {port}')
 
 
-class Postfix:
-    def __init__(self, peers, tuned):
-        self.name = 'postfix-tuned' if tuned else 'postfix'
-        self.root, self.tuned = peers / 'postfix', tuned
-        self.spool = self.root / 'var/spool/postfix'
+class Rooted:
+    """A peer in its own root, in mount and process namespaces of its own."""
+    only = None     # workloads; None: all
+
+    def __init__(self, place, name):
+        self.root = place / name
         self.home = self.root / 'home/bench'
         self.maildir = self.home / 'Maildir'
-        self.version = (peers / 'postfix.version').read_text().strip()
+        self.version = (place / f'{name}.version').read_text().strip()
         self.rcpt = 'bench@bench.test'
         # The root is not to be shared by two runs at once.
-        self.lock = open(peers / 'postfix.lock', 'w')
+        self.lock = open(place / f'{name}.lock', 'w')
 
     def directories(self):
         """Where mail is made durable."""
         return [self.spool, self.home]
+
+    def start(self):
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            die(f'{self.root} is in use by another run')
+        self.port, self.sink_port = harness.free_port(), harness.free_port()
+        shutil.rmtree(self.maildir, ignore_errors=True)
+        self.configure()
+        self.cgroup = Cgroup(self.name)
+        self.child = subprocess.Popen(
+            ['unshare', '--mount', '--pid', '--fork', '--kill-child', f'--mount-proc={self.root}/proc',
+             'chroot', str(self.root), 'sh', '-c', self.command],
+            preexec_fn=self.cgroup.enter, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True)
+        wait_220(self.port)
+
+    def queued(self):
+        return sum(len(files) for d in self.queues for _, _, files in os.walk(self.spool / d))
+
+    def stop(self):
+        self.cgroup.close()
+        self.child.wait()
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+
+
+class Postfix(Rooted):
+    queues = ('incoming', 'active', 'deferred', 'hold', 'corrupt')
+    command = 'postfix start; sleep 1d'
+
+    def __init__(self, place, tuned):
+        super().__init__(place, 'postfix')
+        self.name, self.tuned = 'postfix-tuned' if tuned else 'postfix', tuned
+        self.spool = self.root / 'var/spool/postfix'
 
     def configure(self):
         etc = self.root / 'etc/postfix'
         (etc / 'main.cf').write_text(POSTFIX_CF % self.sink_port + (POSTFIX_TUNED if self.tuned else ''))
         m = (etc / 'master.cf.dist').read_text()
         (etc / 'master.cf').write_text(re.sub(r'^smtp(\s+inet)', rf'127.0.0.1:{self.port}\1', m, flags=re.M))
-        shutil.rmtree(self.maildir, ignore_errors=True)
         (self.spool / 'pid/master.pid').unlink(missing_ok=True)
         for d in 'incoming active deferred defer bounce corrupt maildrop hold'.split():
             shutil.rmtree(self.spool / d, ignore_errors=True)
@@ -142,33 +178,27 @@ class Postfix:
             if r.returncode and 'set-permissions' not in cmd:    # it misses manuals; wait_220() tells
                 die(f'{" ".join(cmd)}: {r.stderr}')
 
-    def start(self):
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            die(f'{self.root} is in use by another run')
-        self.port, self.sink_port = harness.free_port(), harness.free_port()
-        self.configure()
-        self.cgroup = Cgroup(self.name)
-        self.child = subprocess.Popen(
-            ['unshare', '--mount', '--pid', '--fork', '--kill-child', f'--mount-proc={self.root}/proc',
-             'chroot', str(self.root), 'sh', '-c', 'postfix start; sleep 1d'],
-            preexec_fn=self.cgroup.enter, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_220(self.port)
 
-    def queued(self):
-        return sum(len(files) for d in ('incoming', 'active', 'deferred', 'hold', 'corrupt')
-                   for _, _, files in os.walk(self.spool / d))
+class Exim(Rooted):
+    """For one message to many recipients, where it is the one to beat."""
+    name, queues = 'exim', ('input',)
+    only = frozenset({'fan-1000'})
+    command = 'exec exim4 -bdf -q1m'
 
-    def stop(self):
-        self.cgroup.close()
-        self.child.wait()
-        fcntl.flock(self.lock, fcntl.LOCK_UN)
+    def __init__(self, place):
+        super().__init__(place, 'exim')
+        self.spool = self.root / 'var/spool/exim4'
+
+    def configure(self):
+        (self.root / 'etc/exim4/exim4.conf').write_text(peers.EXIM.format(port=self.port, out=self.sink_port))
+        for d in self.queues + ('msglog', 'db'):
+            shutil.rmtree(self.spool / d, ignore_errors=True)
+        subprocess.run(['chroot', str(self.root), 'sh', '-c', 'mkdir -p /run/exim4; chown -R '
+                        'Debian-exim:Debian-exim /var/spool/exim4 /var/log/exim4 /run/exim4'], check=True)
 
 
 class Veredus:
-    name = 'veredus'
+    name, only = 'veredus', None
     hosts = 0       # next hops 127.0.1.1 and so on, instead of one
 
     def __init__(self, prefix, tmp):

@@ -62,11 +62,20 @@ def test_missed_bars_are_named():
     rows = [dict(workload='local-20-new', target=t, round=0, cpu_ms_per_message=c, wrong='')
             for t, c in (('veredus', 1.0), ('postfix', 2.0))]
     rows += [dict(r, workload='relay-20-new', cpu_ms_per_message=c) for r, c in zip(rows, (0.3, 1.0))]
+    rows += [dict(workload='fan-1000', target=t, round=0, cpu_ms_per_message=1.0, per_s=s, wrong='')
+             for t, s in (('veredus', 900), ('exim', 1000))]
     rows.append(dict(workload='idle-2000', target='veredus', round=0, smtpd_pss_mib=41.0, wrong=''))
     rows.append(dict(workload='out-1000', target='veredus', round=0, remote_pss_mib=40.1, wrong=''))
     assert bench.summary(rows, io.StringIO()) == [
         'local-20-new: 0.50 of the CPU of postfix, not at most 0.33', 'idle-2000: more than 40 MiB',
-        'relay-20-new: 0.30 of the CPU of postfix, not at most 0.25', 'out-1000: more than 40 MiB']
+        'relay-20-new: 0.30 of the CPU of postfix, not at most 0.25', 'fan-1000: 0.90 times as fast as exim',
+        'out-1000: more than 40 MiB']
+
+
+def test_no_module_hides_another():
+    """They are imported side by side, by their names alone."""
+    names = [f.name for d in ('bench', 'e2e') for f in (harness.SRC / 'tests' / d).glob('*.py')]
+    assert len(set(names)) == len(names)
 
 
 def test_what_came_to_the_sink_is_counted(tmp_path):
