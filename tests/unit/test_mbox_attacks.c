@@ -420,8 +420,18 @@ many_writers_lose_nothing(void **state)
 	strbuf_clear(&b);
 }
 
+static uint64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 /* Replaces the file by a copy, with its lock, again and again until `go' is
-   closed, as some readers do. */
+   closed, as some readers do. Between two it leaves the lock alone for longer
+   than it held it: who only tries it would else never get it on a slow disk. */
 static int
 replace_for_ever(const struct world *w, int go)
 {
@@ -429,9 +439,11 @@ replace_for_ever(const struct world *w, int go)
 	struct pollfd end = { .fd = go, .events = POLLIN };
 	struct stat have, there;
 	struct strbuf b;
-	int fd, copy;
+	int fd, copy, rest_ms = 0;
 
-	while (poll(&end, 1, 0) == 0) {
+	while (poll(&end, 1, rest_ms) == 0) {
+		uint64_t from = now_ms();
+
 		fd = openat(w->home, "ann", O_RDWR);
 		/* Not F_SETLKW: that lock goes with read_path()'s close. */
 		if (fd == -1 || fcntl(fd, F_OFD_SETLKW, &fl) == -1 ||
@@ -452,6 +464,7 @@ replace_for_ever(const struct world *w, int go)
 			strbuf_clear(&b);
 		}
 		(void)close(fd);
+		rest_ms = 1 + (int)(now_ms() - from) * 2;
 	}
 	return 0;
 }
