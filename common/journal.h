@@ -1,0 +1,191 @@
+/*
+ * journal - what was promised last, durable with one flush for many promises:
+ * a ring of preallocated segment files in front of the spool's files. It knows
+ * nothing of messages: an entry is a kind, a queue id and octets.
+ *
+ * The directory journal/ below the spool directory holds
+ *
+ *   N         a segment: its number as 13 base-32 digits (common/qid.h)
+ *   .N        one that recovery has not finished: removed at the start
+ *   N.bad     kept aside for people: a segment with a damaged batch inside
+ *
+ * A segment is a sequence of batches; each begins on a boundary of
+ * JOURNAL_BLOCK octets and is never written again while the segment has that
+ * number. All numbers little-endian:
+ *
+ *   head   JOURNAL_HEAD octets: "VRDSJ\0\0\1", u64 segment number, u64 batch
+ *          number (one more than the one before, over all segments), u32
+ *          offset in the segment, u32 octets of entries, u32 entries, u32
+ *          flags (1: a copy made by recovery), u32 CRC-32C of the entries,
+ *          zeros, u32 CRC-32C of the head so far
+ *   then   the entries: u32 octets of the body, u8 kind, u64 queue id, body;
+ *          zeros up to the next boundary
+ *
+ * What does not bear the segment's own number and offset is of an older life of
+ * the file: stale, never damage. Exactly one flush is in flight, and a batch is
+ * written after the flush before it has returned; so a bad batch at the very
+ * end was cut by a crash, before anybody was told, and a bad batch (or a gap in
+ * the batch numbers that is not in front of a copy) with a good one after it is
+ * damage: reported, the segment kept as N.bad, the rest used.
+ *
+ * An entry's position is `lsn': segment number << 32 | offset of the entry. It
+ * rises with each entry.
+ *
+ * A segment is needed no more when the owner says so (journal_set_floor):
+ * strictly the oldest first. It is then renamed to a future number and the
+ * directory flushed, before anything is written to it; the space of the ring is
+ * made ahead of need by a thread of its own.
+ *
+ * Room: JOURNAL_NEW entries leave an eighth of the ring to JOURNAL_RESERVED
+ * ones. What finds no room waits, in order within its class, until a segment
+ * comes free or journal_refuse_waiting() is called; nothing is overwritten.
+ *
+ * A write or flush that failed is never tried again: the batch's head is
+ * overwritten as far as that works, its entries and all later ones get the
+ * error, and the owner is to exit so that recovery follows.
+ */
+#ifndef COMMON_JOURNAL_H
+#define COMMON_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "common/slice.h"
+
+#define JOURNAL_BLOCK       4096u
+#define JOURNAL_HEAD        64u
+#define JOURNAL_ENTRY_HEAD  13u
+#define JOURNAL_SEGMENT_MIN (256u * 1024)
+#define JOURNAL_SEGMENT_MAX (1024u * 1024 * 1024)
+#define JOURNAL_SEGMENTS_MIN 3
+
+struct event_base;
+struct journal;
+
+struct journal_config {
+	int spool_fd;          /* the spool directory; borrowed */
+	uint32_t segment_size; /* octets, a multiple of JOURNAL_BLOCK; holds for
+	                          segments made from now on */
+	unsigned segments;     /* in the ring */
+};
+
+/* -- the start ------------------------------------------------------------- */
+
+/*
+ * Called for each entry of a good batch, in the order of their positions. The
+ * body lives until it returns. An entry may be there twice: recovery copies.
+ */
+typedef void journal_entry_cb(void *arg, uint64_t lsn, uint8_t kind,
+    uint64_t qid, struct slice body);
+
+struct journal_report {
+	uint64_t segments, batches, entries; /* good ones */
+	uint64_t cut;     /* bad batches at the very end: 0 or 1 */
+	uint64_t bad;     /* places of damage */
+};
+
+/*
+ * Reads the whole journal without changing anything; also for tools, beside a
+ * running system: then a batch that is being written counts as cut, and a
+ * segment that goes meanwhile is passed over. ENOENT counts as empty. `bad' is
+ * called for each place of damage and may be NULL. Blocks. 0, or -1 with errno.
+ */
+int journal_scan(int spool_fd, journal_entry_cb *cb,
+    void (*bad)(void *arg, uint64_t segment, uint64_t offset, const char *why),
+    void *arg, struct journal_report *out);
+
+/*
+ * Makes journal/ if need be, scans it as above (damage goes to the log and
+ * aside), and makes fresh segments. What shall live on is copied by
+ * journal_copy(), then journal_start() makes the copies durable, only then gives
+ * up the old segments, and starts the threads. All block; journal_open and
+ * journal_copy may be called before sandbox_enter(), threads come with
+ * journal_start. A crash anywhere in between leaves the old segments whole.
+ */
+int journal_open(struct event_base *base, const struct journal_config *cfg,
+    journal_entry_cb *cb, void *arg, struct journal **out);
+/* Octets an entry's body may have; what is larger does not go into the journal.
+   At least 96 KiB. */
+size_t journal_body_max(const struct journal *j);
+int journal_copy(struct journal *j, uint8_t kind, uint64_t qid,
+    const struct slice *parts, size_t nparts, uint64_t *lsn);
+int journal_start(struct journal *j);
+
+/* -- running ------------------------------------------------------------------ */
+
+enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED, JOURNAL_CLASSES };
+
+/* Owned by the caller; from journal_append() until `done' the journal's. */
+struct journal_entry {
+	STAILQ_ENTRY(journal_entry) next;
+	void (*done)(struct journal_entry *e); /* on the loop, never inside
+	                               a call; in order of position; may free e */
+	void *arg;      /* the caller's */
+	uint64_t lsn;   /* when done */
+	int error;      /* 0: durable. ENOSPC: refused while it waited */
+	size_t octets;  /* the journal's */
+	char *waiting;  /* the journal's: its encoding, while it waits */
+};
+
+/*
+ * Append; `parts' together are the body, copied at once. It goes out with the
+ * batch of this turn of the loop (handed over by a deferred event of the
+ * lowest priority), or with the next while a flush is in flight.
+ */
+void journal_append(struct journal *j, struct journal_entry *e,
+    enum journal_class c, uint8_t kind, uint64_t qid, const struct slice *parts,
+    size_t nparts);
+/* All that waits for room, of this class, is done with ENOSPC. */
+void journal_refuse_waiting(struct journal *j, enum journal_class c);
+
+struct journal_usage {
+	uint64_t oldest, current;  /* segment numbers: the floor or the first
+	                              not retired yet; the one being written */
+	uint64_t used, size;       /* octets in use (whole older segments), and of
+	                              the ring */
+	size_t waiting;            /* entries that find no room */
+	uint64_t waiting_ms;       /* how long the first of them has waited */
+	uint64_t flushes, batches, entries, octets; /* since the start */
+};
+void journal_usage(const struct journal *j, struct journal_usage *out);
+
+/* Segments below `number' hold nothing that is needed; a number above the
+   current one: nothing at all is. Never falls. */
+void journal_set_floor(struct journal *j, uint64_t number);
+/* Called (once) when a write or flush has failed, after the entries' `done'. */
+void journal_on_failed(struct journal *j, void (*cb)(void *arg, int error),
+    void *arg);
+/* Called each time a segment was retired, or the use has passed half of the
+   ring or its limit for new entries. */
+void journal_on_pressure(struct journal *j, void (*cb)(void *arg), void *arg);
+
+/*
+ * Waits for what is in flight (its `done's are called), stops the threads and
+ * frees. When the floor is above the current segment, nothing valid is left in
+ * the directory afterwards: a spool at rest.
+ */
+void journal_close(struct journal *j);
+
+/* -- the pure format: the scan, tools, tests, fuzzing ------------------------- */
+
+struct journal_batch {
+	uint64_t segment, number;
+	uint32_t offset, octets, entries, flags;
+	struct slice body;
+};
+enum journal_decoded {
+	JOURNAL_GOOD,
+	JOURNAL_STALE,   /* not of this segment and offset, or nothing */
+	JOURNAL_DAMAGED, /* its head is right, its entries are not */
+};
+/* The batch at `offset' of the segment `number', whose octets are `segment'. */
+enum journal_decoded journal_decode(struct slice segment, uint64_t number,
+    uint32_t offset, struct journal_batch *out);
+/* Cut the next entry off *body; false at the end (or what cannot be, after a
+   right checksum: *body is not empty then). */
+bool journal_next(struct slice *body, uint8_t *kind, uint64_t *qid,
+    struct slice *entry);
+
+#endif
