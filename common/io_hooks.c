@@ -38,6 +38,20 @@ io_hook_die(void)
 }
 
 bool
+io_hook_syncs(void)
+{
+	static int syncs = -1; /* the same for every thread that comes first */
+	const char *text;
+
+	if (__atomic_load_n(&syncs, __ATOMIC_RELAXED) == -1) {
+		text = getenv("VEREDUS_SYNC");
+		__atomic_store_n(&syncs, text == NULL ||
+		    strcmp(text, "no") != 0, __ATOMIC_RELAXED);
+	}
+	return __atomic_load_n(&syncs, __ATOMIC_RELAXED) != 0;
+}
+
+bool
 io_build_has_hooks(void)
 {
 	return true;

@@ -30,7 +30,19 @@ int io_hook_after(struct io_call *c, int ret);
 /* The plan's refusal of one try: sets errno, is used up (but see half). */
 int io_hook_refuse(struct io_call *c);
 _Noreturn void io_hook_die(void);
+/*
+ * Flushes reach the disk, unless VEREDUS_SYNC=no stands in the environment (the
+ * unit tests: the kernel loses nothing at a kill, and power cuts are replayed
+ * from the record).
+ */
+bool io_hook_syncs(void);
 #else
+static inline bool
+io_hook_syncs(void)
+{
+	return true;
+}
+
 static inline void
 io_hook_before(struct io_call *c)
 {

@@ -345,18 +345,24 @@ world_set_aliases(struct world *w, const char *aliases)
 	strbuf_clear(&text);
 }
 
-void
-world_settle(struct world *w)
+/* What can happen without waiting for anything. */
+static void
+run_dry(struct world *w)
 {
 	unsigned i;
 
 	for (i = 0; i < 5; i++) {
-		world_turn(w);
+		(void)event_base_loop(w->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		answer_users(w);
 	}
+}
+
+void
+world_settle(struct world *w)
+{
+	run_dry(w);
 	world_wait(w, spool_busy(w->pg.spool) == 0 && w->pg.committing == 0);
-	for (i = 0; i < 5; i++) {
-		world_turn(w);
-	}
+	run_dry(w);
 }
 
 /* -- talking ----------------------------------------------------------------- */
