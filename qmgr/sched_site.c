@@ -5,6 +5,8 @@
  * comes, is deferred at once with the reply of the last attempt, until its
  * retry time. Then one DELIVER is the probe, some wait for its outcome, the
  * rest is deferred as before. An answer of any kind brings it back to life.
+ * What was flushed waits for the probe, however much it is (up to half of what
+ * may be active): who flushes wants all of it gone, not the first of it.
  *
  * A destination that failed last is remembered though nothing waits for it,
  * until nobody has asked for it for a while, or there are more than
@@ -205,6 +207,15 @@ sched_site_next_try(struct sched *s, const struct rcpt *rc)
 	return d != NULL && d->dead ? next_try(s, d) : 0;
 }
 
+/* How many jobs may wait for the outcome of a probe, with one for `rc'. */
+static uint64_t
+probe_wait(const struct sched *s, const struct rcpt *rc)
+{
+	uint64_t half = s->cfg.active_limit / 2;
+
+	return rc->work->force && half > PROBE_WAIT ? half : PROBE_WAIT;
+}
+
 bool
 sched_site_defers(struct sched *s, struct rcpt *rc, struct slice transport,
     struct slice next_hop)
@@ -218,7 +229,7 @@ sched_site_defers(struct sched *s, struct rcpt *rc, struct slice transport,
 		d->flushes = s->flushes; /* not tried since that flush */
 		d->retry_ms = s->mono_ms;
 	}
-	if (s->mono_ms >= d->retry_ms && d->njobs < PROBE_WAIT) {
+	if (s->mono_ms >= d->retry_ms && d->njobs < probe_wait(s, rc)) {
 		return false;
 	}
 	defer(s, rc, d);
