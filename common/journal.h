@@ -5,8 +5,9 @@
  *
  * The directory journal/ below the spool directory holds
  *
- *   N         a segment: its number as 13 base-32 digits (common/qid.h)
- *   .N        one that recovery has not finished: removed at the start
+ *   N         a segment: its number as 13 base-32 digits (common/qid.h); also a
+ *             free one, which has no batch of its own number
+ *   .N        a free one; or what a start, cut by a crash, was copying to
  *   N.bad     kept aside for people: a segment with a damaged batch inside
  *
  * A segment is a sequence of batches; each begins on a boundary of
@@ -16,10 +17,16 @@
  *   head   JOURNAL_HEAD octets: "VRDSJ\0\0\1", u64 segment number, u64 batch
  *          number (one more than the one before, over all segments), u32
  *          offset in the segment, u32 octets of entries, u32 entries, u32
- *          flags (1: a copy made by recovery), u32 CRC-32C of the entries,
- *          zeros, u32 CRC-32C of the head so far
+ *          flags (JOURNAL_COPY*), u32 CRC-32C of the entries, u64 the first
+ *          segment of the copies (JOURNAL_COPIED only), u32 CRC-32C of the
+ *          head so far
  *   then   the entries: u32 octets of the body, u8 kind, u64 queue id, body;
  *          zeros up to the next boundary
+ *
+ * Each start copies what lives on into fresh segments, under names with a dot;
+ * the last of these batches is flagged JOURNAL_COPIED, all are flushed, then the
+ * dots go. From then on nothing older than the first of these segments counts:
+ * so the old ones may go in any order.
  *
  * What does not bear the segment's own number and offset is of an older life of
  * the file: stale, never damage. Exactly one flush is in flight, and a batch is
@@ -37,8 +44,9 @@
  * made ahead of need by a thread of its own.
  *
  * Room: JOURNAL_NEW entries leave an eighth of the ring to JOURNAL_RESERVED
- * ones. What finds no room waits, in order within its class, until a segment
- * comes free or journal_refuse_waiting() is called; nothing is overwritten.
+ * ones. A new entry that finds no room waits, in order, until a segment comes
+ * free or journal_refuse_waiting() is called; a reserved one is taken always, and
+ * is written when there is a segment. Nothing is overwritten.
  *
  * A write or flush that failed is never tried again: the batch's head is
  * overwritten as far as that works, its entries and all later ones get the
@@ -57,7 +65,9 @@
 #define JOURNAL_BLOCK       4096u
 #define JOURNAL_HEAD        64u
 #define JOURNAL_ENTRY_HEAD  13u
-#define JOURNAL_SEGMENT_MIN (256u * 1024)
+#define JOURNAL_COPY        1u /* flags: made by a start */
+#define JOURNAL_COPIED      2u /* ... and the last of that start */
+#define JOURNAL_SEGMENT_MIN (512u * 1024)
 #define JOURNAL_SEGMENT_MAX (1024u * 1024 * 1024)
 #define JOURNAL_SEGMENTS_MIN 3
 
@@ -112,10 +122,14 @@ size_t journal_body_max(const struct journal *j);
 int journal_copy(struct journal *j, uint8_t kind, uint64_t qid,
     const struct slice *parts, size_t nparts, uint64_t *lsn);
 int journal_start(struct journal *j);
+/* The newest time that the files bore when they were opened, CLOCK_REALTIME in
+   us: all that was ever appended is not younger by more than the file system's
+   ticks. */
+uint64_t journal_newest_us(const struct journal *j);
 
 /* -- running ------------------------------------------------------------------ */
 
-enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED, JOURNAL_CLASSES };
+enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED };
 
 /* Owned by the caller; from journal_append() until `done' the journal's. */
 struct journal_entry {
@@ -137,8 +151,8 @@ struct journal_entry {
 void journal_append(struct journal *j, struct journal_entry *e,
     enum journal_class c, uint8_t kind, uint64_t qid, const struct slice *parts,
     size_t nparts);
-/* All that waits for room, of this class, is done with ENOSPC. */
-void journal_refuse_waiting(struct journal *j, enum journal_class c);
+/* All that waits for room is done with ENOSPC. */
+void journal_refuse_waiting(struct journal *j);
 
 struct journal_usage {
 	uint64_t oldest, current;  /* segment numbers: the floor or the first
@@ -149,7 +163,7 @@ struct journal_usage {
 	uint64_t waiting_ms;       /* how long the first of them has waited */
 	uint64_t flushes, batches, entries, octets; /* since the start */
 };
-void journal_usage(const struct journal *j, struct journal_usage *out);
+void journal_usage(struct journal *j, struct journal_usage *out);
 
 /* Segments below `number' hold nothing that is needed; a number above the
    current one: nothing at all is. Never falls. */
@@ -162,24 +176,40 @@ void journal_on_failed(struct journal *j, void (*cb)(void *arg, int error),
 void journal_on_pressure(struct journal *j, void (*cb)(void *arg), void *arg);
 
 /*
- * Waits for what is in flight (its `done's are called), stops the threads and
- * frees. When the floor is above the current segment, nothing valid is left in
+ * Waits for what is in flight (its `done's are called, and must not append more;
+ * what waits for room gets ENOSPC), stops the threads and frees. When the floor is above the current segment, nothing valid is left in
  * the directory afterwards: a spool at rest.
  */
 void journal_close(struct journal *j);
 
 /* -- the pure format: the scan, tools, tests, fuzzing ------------------------- */
 
+/* Up to whole blocks. */
+static inline uint32_t
+journal_round(uint64_t octets)
+{
+	return (uint32_t)((octets + JOURNAL_BLOCK - 1) / JOURNAL_BLOCK *
+	    JOURNAL_BLOCK);
+}
+
 struct journal_batch {
-	uint64_t segment, number;
+	uint64_t segment, number, first;
 	uint32_t offset, octets, entries, flags;
+	uint32_t end;      /* where the next batch begins */
 	struct slice body;
 };
 enum journal_decoded {
 	JOURNAL_GOOD,
 	JOURNAL_STALE,   /* not of this segment and offset, or nothing */
-	JOURNAL_DAMAGED, /* its head is right, its entries are not */
+	JOURNAL_DAMAGED, /* its head is right, its entries are not: all of *out
+	                    but the body is set */
 };
+/* Writes the head of a batch, but its segment's octets: `out' has JOURNAL_HEAD;
+   `crc' is that of the entries. b->body and b->end are not looked at. */
+void journal_encode_head(const struct journal_batch *b, uint32_t crc, char *out);
+/* The head of an entry: JOURNAL_ENTRY_HEAD octets. */
+void journal_encode_entry(uint8_t kind, uint64_t qid, uint32_t octets,
+    char *out);
 /* The batch at `offset' of the segment `number', whose octets are `segment'. */
 enum journal_decoded journal_decode(struct slice segment, uint64_t number,
     uint32_t offset, struct journal_batch *out);

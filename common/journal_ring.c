@@ -1,0 +1,248 @@
+/*
+ * Segments: made of zeros under a name with a dot, renamed, given up. At run
+ * time that is the keeper's work, so that no batch waits for it.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/journal_int.h"
+#include "common/log.h"
+#include "common/xmalloc.h"
+
+#define PIECE   (1024u * 1024)
+#define PAUSE_S 1 /* before what has failed for want of space is tried again */
+
+void
+journal_segment_free(struct journal_segment *s)
+{
+	if (s->fd != -1) {
+		(void)close(s->fd);
+	}
+	free(s);
+}
+
+/* Real zeros: later writes into them change no metadata. */
+static int
+fill(int fd, uint32_t size)
+{
+	char *zeros = xcalloc(1, PIECE);
+	uint32_t at, n;
+	int ret = 0;
+
+	for (at = 0; ret == 0 && at < size; at += n) {
+		n = size - at < PIECE ? size - at : PIECE;
+		ret = io_pwrite("journal.make.write", fd, zeros, n, at);
+	}
+	free(zeros);
+	return ret;
+}
+
+struct journal_segment *
+journal_segment_make(struct journal *j, uint64_t number)
+{
+	struct journal_segment *s = xcalloc(1, sizeof(*s));
+	char name[JOURNAL_NAME_MAX];
+	int saved;
+
+	s->number = number;
+	s->dot = true;
+	s->size = j->segment_size;
+	journal_segment_name(number, true, name);
+	s->fd = io_openat("journal.make.open", j->dir, name, O_RDWR | O_CREAT |
+	    O_TRUNC | O_NOFOLLOW, 0600);
+	if (s->fd != -1 && fill(s->fd, s->size) == 0 &&
+	    io_fsync("journal.make.sync", s->fd) == 0) {
+		return s;
+	}
+	saved = errno;
+	if (s->fd != -1) {
+		(void)io_unlinkat("journal.make.undo", j->dir, name, 0);
+	}
+	journal_segment_free(s);
+	errno = saved;
+	return NULL;
+}
+
+int
+journal_segment_rename(struct journal *j, struct journal_segment *s,
+    uint64_t number, bool dot)
+{
+	char from[JOURNAL_NAME_MAX], to[JOURNAL_NAME_MAX];
+
+	journal_segment_name(s->number, s->dot, from);
+	journal_segment_name(number, dot, to);
+	if (io_renameat("journal.rename", j->dir, from, j->dir, to) == -1) {
+		return -1;
+	}
+	s->number = number;
+	s->dot = dot;
+	return 0;
+}
+
+/* -- the keeper ------------------------------------------------------------------- */
+
+/* Kept for people: N.bad. */
+static int
+set_aside(struct journal *j, const struct journal_segment *s)
+{
+	char name[JOURNAL_NAME_MAX], aside[JOURNAL_NAME_MAX + 4];
+
+	journal_segment_name(s->number, s->dot, name);
+	(void)memcpy(aside, name, strlen(name) + 1);
+	(void)memcpy(aside + strlen(name), ".bad", 5);
+	return io_renameat("journal.aside", j->dir, name, j->dir, aside);
+}
+
+enum step {
+	STEP_NOTHING,
+	STEP_DONE,
+	STEP_AGAIN,  /* in a while */
+	STEP_FATAL,  /* a flush failed: what it was for may never be durable */
+};
+
+/* Away with its name, flushed, before anything else is done with it. *keep:
+   it is to be used again, named `number'. */
+static enum step
+recycle(struct journal *j, struct journal_segment *s, uint64_t number,
+    bool *keep)
+{
+	char name[JOURNAL_NAME_MAX];
+	int ret;
+
+	*keep = *keep && !s->bad && s->size == j->segment_size;
+	if (*keep) {
+		ret = journal_segment_rename(j, s, number, false);
+	} else if (s->bad) {
+		ret = set_aside(j, s);
+	} else {
+		journal_segment_name(s->number, s->dot, name);
+		ret = io_unlinkat("journal.retire.unlink", j->dir, name, 0);
+	}
+	if (ret == -1) {
+		return STEP_AGAIN;
+	}
+	return io_fsync("journal.retire.sync", j->dir) == -1 ? STEP_FATAL :
+	    STEP_DONE;
+}
+
+static enum step
+make_one(struct journal *j, uint64_t number, struct journal_segment **out)
+{
+	struct journal_segment *s = journal_segment_make(j, number);
+
+	if (s == NULL) {
+		return STEP_AGAIN;
+	}
+	if (journal_segment_rename(j, s, number, false) == -1 ||
+	    io_fsync("journal.make.dirsync", j->dir) == -1) {
+		journal_segment_free(s);
+		return STEP_FATAL;
+	}
+	*out = s;
+	return STEP_DONE;
+}
+
+static void
+add_ready(struct journal *j, struct journal_segment *s)
+{
+	s->old = false;
+	TAILQ_INSERT_TAIL(&j->ready, s, next);
+	j->ready_octets += s->size;
+	(void)pthread_cond_signal(&j->flush_wake);
+}
+
+static void
+pause_or_wake(struct journal *j)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += PAUSE_S;
+	(void)pthread_cond_timedwait(&j->keep_wake, &j->lock, &ts);
+}
+
+/* One step; `lock' is held at its begin and end. */
+static enum step
+keeper_step(struct journal *j)
+{
+	struct journal_segment *s = TAILQ_FIRST(&j->spent), *fresh = NULL;
+	uint64_t number = j->next_number;
+	bool keep = j->nsegments <= j->segments;
+	enum step ret;
+
+	if (s == NULL && j->nsegments >= j->segments) {
+		return STEP_NOTHING;
+	}
+	j->next_number++;
+	(void)pthread_mutex_unlock(&j->lock);
+	ret = s == NULL ? make_one(j, number, &fresh) :
+	    recycle(j, s, number, &keep);
+	(void)pthread_mutex_lock(&j->lock);
+	if (ret != STEP_DONE) {
+		return ret;
+	}
+	if (s == NULL) {
+		j->nsegments++;
+		add_ready(j, fresh);
+	} else {
+		TAILQ_REMOVE(&j->spent, s, next);
+		if (keep) {
+			add_ready(j, s);
+		} else {
+			j->nsegments--;
+			journal_segment_free(s);
+		}
+	}
+	j->changed = true;
+	return ret;
+}
+
+static void
+keeper_failed(struct journal *j, enum step how, bool *told)
+{
+	const int error = errno;
+
+	if (!*told) {
+		log_error("journal: a segment cannot be made or renamed: %s",
+		    strerror(error));
+		*told = true;
+	}
+	if (how == STEP_AGAIN) {
+		pause_or_wake(j);
+		return;
+	}
+	if (j->error == 0) {
+		j->error = error;
+	}
+	(void)pthread_cond_signal(&j->flush_wake);
+	journal_tell_loop(j);
+}
+
+void *
+journal_keeper_main(void *arg)
+{
+	struct journal *j = arg;
+	bool told = false;
+	enum step ret;
+
+	(void)pthread_mutex_lock(&j->lock);
+	while (!j->stop && j->error == 0) {
+		ret = keeper_step(j);
+		if (ret == STEP_DONE) {
+			told = false;
+			journal_tell_loop(j);
+		} else if (ret == STEP_NOTHING) {
+			(void)pthread_cond_wait(&j->keep_wake, &j->lock);
+		} else {
+			keeper_failed(j, ret, &told);
+		}
+	}
+	(void)pthread_mutex_unlock(&j->lock);
+	return NULL;
+}

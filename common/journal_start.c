@@ -1,0 +1,338 @@
+/*
+ * The start: what was there is read; what is to live on is copied into fresh
+ * segments, whose names have a dot until all of it is flushed. Blocks; there is
+ * no thread yet.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/journal_int.h"
+#include "common/log.h"
+#include "common/qid.h"
+#include "common/xmalloc.h"
+
+#define BATCH_MIN (128u * 1024)
+#define BATCH_MAX (4u * 1024 * 1024)
+#define HEADS     (JOURNAL_HEAD + JOURNAL_ENTRY_HEAD)
+
+static void
+log_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
+{
+	char id[QID_TEXT + 1];
+
+	(void)arg;
+	qid_format(segment, id);
+	log_error("journal: segment %s, octet %llu: %s; kept as %s.bad, the rest "
+	    "is used", id, (unsigned long long)offset, why, id);
+}
+
+static int
+open_dir(struct journal *j, int spool_fd)
+{
+	if (io_mkdirat("journal.mkdir", spool_fd, "journal", 0700) == -1 &&
+	    errno != EEXIST) {
+		return -1;
+	}
+	j->dir = io_openat("journal.open", spool_fd, "journal", O_RDONLY |
+	    O_DIRECTORY | O_NOFOLLOW, 0);
+	return j->dir == -1 ? -1 : io_fsync("journal.mkdir.sync", spool_fd);
+}
+
+/* Read so far; from now on they are written to. */
+static int
+open_to_write(struct journal *j, struct journal_segment *s)
+{
+	char name[JOURNAL_NAME_MAX];
+	int fd;
+
+	journal_segment_name(s->number, s->dot, name);
+	fd = io_openat("journal.open", j->dir, name, O_RDWR | O_NOFOLLOW |
+	    O_NONBLOCK, 0);
+	if (fd == -1) {
+		return -1;
+	}
+	(void)close(s->fd);
+	s->fd = fd;
+	return 0;
+}
+
+/* Old ones with batches are spent once the copies stand; free ones of the right
+   size are used for the copies first. */
+static int
+sort_segments(struct journal *j, struct journal_found *f)
+{
+	struct journal_segment *s;
+
+	while ((s = TAILQ_FIRST(&f->segments)) != NULL) {
+		if (open_to_write(j, s) == -1) {
+			return -1;
+		}
+		TAILQ_REMOVE(&f->segments, s, next);
+		j->nsegments++;
+		if (s->old || s->bad || s->size != j->segment_size) {
+			TAILQ_INSERT_TAIL(&j->spent, s, next);
+		} else {
+			TAILQ_INSERT_TAIL(&j->ready, s, next);
+		}
+	}
+	j->next_number = f->last_number + 1;
+	j->next_batch = f->last_batch + 1;
+	j->newest_us = f->newest_us;
+	return 0;
+}
+
+static struct journal *
+make(struct event_base *base, const struct journal_config *cfg)
+{
+	struct journal *j = xcalloc(1, sizeof(*j));
+
+	j->base = base;
+	j->dir = j->done_fd = -1;
+	j->segment_size = cfg->segment_size;
+	j->segments = cfg->segments;
+	j->batch_max = cfg->segment_size / 4;
+	if (j->batch_max > BATCH_MAX) {
+		j->batch_max = BATCH_MAX;
+	}
+	if (j->batch_max < BATCH_MIN) {
+		j->batch_max = BATCH_MIN;
+	}
+	j->batch_max -= HEADS;
+	TAILQ_INIT(&j->live);
+	TAILQ_INIT(&j->ready);
+	TAILQ_INIT(&j->spent);
+	STAILQ_INIT(&j->sealed);
+	STAILQ_INIT(&j->spare);
+	STAILQ_INIT(&j->done);
+	STAILQ_INIT(&j->waiting);
+	STAILQ_INIT(&j->refused);
+	(void)pthread_mutex_init(&j->lock, NULL);
+	(void)pthread_cond_init(&j->flush_wake, NULL);
+	(void)pthread_cond_init(&j->keep_wake, NULL);
+	j->filling = journal_buffer_new();
+	return j;
+}
+
+int
+journal_open(struct event_base *base, const struct journal_config *cfg,
+    journal_entry_cb *cb, void *arg, struct journal **out)
+{
+	struct journal *j = make(base, cfg);
+	struct journal_report report;
+	struct journal_found found;
+	int saved, ret;
+
+	ret = open_dir(j, cfg->spool_fd);
+	if (ret == 0) {
+		ret = journal_read(j->dir, cb, log_bad, arg, &report, &found);
+	}
+	if (ret == 0) {
+		ret = sort_segments(j, &found);
+		saved = errno;
+		journal_found_clear(&found);
+		errno = saved;
+	}
+	if (ret == -1) {
+		saved = errno;
+		journal_close(j);
+		errno = saved;
+		return -1;
+	}
+	if (report.entries > 0 || report.cut > 0) {
+		log_info("journal: %llu entries in %llu batches%s",
+		    (unsigned long long)report.entries,
+		    (unsigned long long)report.batches, report.cut > 0 ?
+		    "; the last batch was cut and nobody was told of it" : "");
+	}
+	*out = j;
+	return 0;
+}
+
+uint64_t
+journal_newest_us(const struct journal *j)
+{
+	return j->newest_us;
+}
+
+/* -- copying ---------------------------------------------------------------------- */
+
+/* The next segment to copy to: a free one, or a fresh one. */
+static int
+next_target(struct journal *j)
+{
+	struct journal_segment *s = TAILQ_FIRST(&j->ready);
+	uint64_t number = j->next_number++;
+
+	if (s != NULL) {
+		if (journal_segment_rename(j, s, number, true) == -1) {
+			return -1;
+		}
+		TAILQ_REMOVE(&j->ready, s, next);
+	} else {
+		s = journal_segment_make(j, number);
+		if (s == NULL) {
+			return -1;
+		}
+		j->nsegments++;
+	}
+	TAILQ_INSERT_TAIL(&j->live, s, next);
+	j->offset = 0;
+	return 0;
+}
+
+static bool
+has_place(const struct journal *j, uint64_t octets)
+{
+	const struct journal_segment *s = TAILQ_LAST(&j->live,
+	    journal_segments);
+
+	return s != NULL && journal_round(JOURNAL_HEAD + octets) <=
+	    s->size - j->offset;
+}
+
+static int
+make_place(struct journal *j, uint64_t octets)
+{
+	return has_place(j, octets) ? 0 : next_target(j);
+}
+
+static int
+write_copies(struct journal *j, uint32_t flags)
+{
+	struct journal_buffer *f = j->filling;
+	struct slice part = strbuf_slice(&f->b);
+	struct journal_batch b = { .flags = flags, .entries = f->n,
+		.octets = (uint32_t)f->b.n };
+
+	if (make_place(j, f->b.n) == -1) {
+		return -1;
+	}
+	b.number = j->next_batch++;
+	b.offset = j->offset;
+	b.first = TAILQ_FIRST(&j->live)->number;
+	if (journal_write_batch(TAILQ_LAST(&j->live, journal_segments), &b,
+	    &part, 1) == -1) {
+		return -1;
+	}
+	j->offset = b.end;
+	strbuf_reset(&f->b);
+	f->n = 0;
+	return 0;
+}
+
+int
+journal_copy(struct journal *j, uint8_t kind, uint64_t qid,
+    const struct slice *parts, size_t nparts, uint64_t *lsn)
+{
+	struct journal_buffer *f = j->filling;
+	char head[JOURNAL_ENTRY_HEAD];
+	size_t i, n = 0;
+
+	for (i = 0; i < nparts; i++) {
+		n += parts[i].n;
+	}
+	if (n > journal_body_max(j)) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	n += JOURNAL_ENTRY_HEAD;
+	if (f->n > 0 && (f->b.n + n > j->batch_max ||
+	    !has_place(j, f->b.n + n)) && write_copies(j, JOURNAL_COPY) == -1) {
+		return -1;
+	}
+	/* At once, so that the position is known. */
+	if (f->n == 0 && make_place(j, n) == -1) {
+		return -1;
+	}
+	n -= JOURNAL_ENTRY_HEAD;
+	*lsn = TAILQ_LAST(&j->live, journal_segments)->number << 32 |
+	    (j->offset + JOURNAL_HEAD + f->b.n);
+	journal_encode_entry(kind, qid, (uint32_t)n, head);
+	(void)strbuf_add(&f->b, head, sizeof(head));
+	for (i = 0; i < nparts; i++) {
+		(void)strbuf_add_slice(&f->b, parts[i]);
+	}
+	f->n++;
+	return 0;
+}
+
+/* All copies durable, then their names: the one with the last batch at the end,
+   for it makes the others count. */
+static int
+publish(struct journal *j)
+{
+	struct journal_segment *s, *last = TAILQ_LAST(&j->live,
+	    journal_segments);
+
+	TAILQ_FOREACH (s, &j->live, next) {
+		if (io_fdatasync("journal.copy.sync", s->fd) == -1) {
+			return -1;
+		}
+	}
+	TAILQ_FOREACH (s, &j->live, next) {
+		if (s != last && journal_segment_rename(j, s, s->number,
+		    false) == -1) {
+			return -1;
+		}
+	}
+	if (TAILQ_FIRST(&j->live) != last &&
+	    io_fsync("journal.copy.dirsync", j->dir) == -1) {
+		return -1;
+	}
+	if (journal_segment_rename(j, last, last->number, false) == -1) {
+		return -1;
+	}
+	return io_fsync("journal.copy.dirsync", j->dir);
+}
+
+/* The free segments get names after the copies; one is there at least. */
+static int
+prepare_ready(struct journal *j)
+{
+	struct journal_segments old;
+	struct journal_segment *s;
+	int ret = 0;
+
+	TAILQ_INIT(&old);
+	TAILQ_CONCAT(&old, &j->ready, next);
+	while ((s = TAILQ_FIRST(&old)) != NULL) {
+		TAILQ_REMOVE(&old, s, next);
+		TAILQ_INSERT_TAIL(&j->ready, s, next);
+		if (ret == 0) {
+			ret = journal_segment_rename(j, s, j->next_number++,
+			    false);
+		}
+	}
+	if (ret == 0 && TAILQ_EMPTY(&j->ready)) {
+		s = journal_segment_make(j, j->next_number++);
+		if (s == NULL) {
+			return -1;
+		}
+		j->nsegments++;
+		TAILQ_INSERT_TAIL(&j->ready, s, next);
+		ret = journal_segment_rename(j, s, s->number, false);
+	}
+	if (ret == 0) {
+		ret = io_fsync("journal.ready.dirsync", j->dir);
+	}
+	TAILQ_FOREACH (s, &j->ready, next) {
+		j->ready_octets += s->size;
+	}
+	return ret;
+}
+
+int
+journal_start(struct journal *j)
+{
+	if (write_copies(j, JOURNAL_COPY | JOURNAL_COPIED) == -1 ||
+	    publish(j) == -1 || prepare_ready(j) == -1) {
+		return -1;
+	}
+	j->floor = TAILQ_FIRST(&j->live)->number;
+	return journal_threads_start(j);
+}

@@ -1,0 +1,556 @@
+/* The journal by itself: what is appended is there after a start, in order, or
+   was reported; room, retiring, damage. */
+#include "config.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "common/journal.h"
+#include "common/qid.h"
+#include "common/xmalloc.h"
+#include "tests/unit/unit.h"
+
+#define SIZE JOURNAL_SEGMENT_MIN
+
+struct mark {
+	struct journal_entry e;
+	uint64_t qid;
+	bool done;
+};
+
+struct read_entry {
+	uint64_t lsn, qid;
+	uint8_t kind;
+	size_t n;
+	char first;
+};
+
+struct world {
+	char path[64];
+	int dir;
+	struct event_base *base;
+	struct journal *j;
+	struct read_entry *got;
+	size_t ngot;
+	size_t ndone, bad;
+	uint64_t last_lsn;
+	int error, failed;
+	unsigned pressures;
+};
+
+static void
+on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
+    struct slice body)
+{
+	struct world *w = arg;
+
+	w->got = xreallocarray(w->got, w->ngot + 1, sizeof(*w->got));
+	w->got[w->ngot++] = (struct read_entry){ lsn, qid, kind, body.n,
+		body.n > 0 ? body.p[0] : '\0' };
+}
+
+static void
+on_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
+{
+	struct world *w = arg;
+
+	(void)segment;
+	(void)offset;
+	(void)why;
+	w->bad++;
+}
+
+static void
+on_failed(void *arg, int error)
+{
+	((struct world *)arg)->failed = error;
+}
+
+static void
+on_pressure(void *arg)
+{
+	((struct world *)arg)->pressures++;
+}
+
+static void
+start_with(struct world *w, uint32_t size)
+{
+	const struct journal_config cfg = { w->dir, size, 4 };
+
+	free(w->got);
+	w->got = NULL;
+	w->ngot = 0;
+	w->error = w->failed = 0;
+	assert_int_equal(journal_open(w->base, &cfg, on_entry, w, &w->j), 0);
+	journal_on_failed(w->j, on_failed, w);
+	journal_on_pressure(w->j, on_pressure, w);
+}
+
+static void
+start(struct world *w)
+{
+	start_with(w, SIZE);
+	assert_int_equal(journal_start(w->j), 0);
+}
+
+static int
+begin(void **state)
+{
+	struct world *w = xcalloc(1, sizeof(*w));
+
+	(void)snprintf(w->path, sizeof(w->path), "/tmp/journal-test-XXXXXX");
+	assert_non_null(mkdtemp(w->path));
+	w->dir = open(w->path, O_RDONLY | O_DIRECTORY);
+	w->base = event_base_new();
+	*state = w;
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	struct world *w = *state;
+	char command[128];
+
+	io_plan(NULL);
+	if (w->j != NULL) {
+		journal_close(w->j);
+	}
+	event_base_free(w->base);
+	(void)close(w->dir);
+	(void)snprintf(command, sizeof(command), "rm -rf '%s'", w->path);
+	assert_int_equal(system(command), 0);
+	free(w->got);
+	free(w);
+	return 0;
+}
+
+static struct world *marks_world;
+
+static void
+mark_done(struct journal_entry *e)
+{
+	struct mark *m = e->arg;
+	struct world *w = marks_world;
+
+	w->ndone++;
+	if (e->error != 0) {
+		w->error = e->error;
+	} else {
+		assert_true(e->lsn > w->last_lsn);
+		w->last_lsn = e->lsn;
+	}
+	free(m);
+}
+
+static void
+append(struct world *w, uint64_t qid, size_t n, char fill,
+    enum journal_class c)
+{
+	struct mark *m = xcalloc(1, sizeof(*m));
+	char *p = xmalloc(n + 1);
+	const struct slice parts[2] = { slice_make(p, n / 2),
+		slice_make(p + n / 2, n - n / 2) };
+
+	memset(p, fill, n);
+	marks_world = w;
+	m->e.done = mark_done;
+	m->e.arg = m;
+	journal_append(w->j, &m->e, c, 7, qid, parts, 2);
+	free(p);
+}
+
+static void
+wait_done(struct world *w, size_t n)
+{
+	while (w->ndone < n) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
+		    -1);
+	}
+}
+
+static void
+stop(struct world *w)
+{
+	journal_close(w->j);
+	w->j = NULL;
+}
+
+static struct journal_usage
+usage(struct world *w)
+{
+	struct journal_usage u;
+
+	journal_usage(w->j, &u);
+	return u;
+}
+
+/* The retired segments come back ready: some turns of the loop. */
+static void
+wait_used_below(struct world *w, uint64_t octets)
+{
+	while (usage(w).used >= octets) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
+		    -1);
+	}
+}
+
+static void
+keeps_what_was_appended(void **state)
+{
+	struct world *w = *state;
+	uint64_t i;
+
+	start(w);
+	assert_int_equal(w->ngot, 0);
+	for (i = 1; i <= 20; i++) {
+		append(w, i, i * 100, (char)('a' + i), JOURNAL_NEW);
+	}
+	wait_done(w, 20);
+	assert_int_equal(w->error, 0);
+	assert_int_equal(usage(w).flushes, 1);
+	append(w, 21, 0, 'x', JOURNAL_RESERVED);
+	wait_done(w, 21);
+	stop(w);
+	start(w);
+	assert_int_equal(w->ngot, 21);
+	for (i = 1; i <= 20; i++) {
+		assert_int_equal(w->got[i - 1].qid, i);
+		assert_int_equal(w->got[i - 1].n, i * 100);
+		assert_int_equal(w->got[i - 1].kind, 7);
+		assert_int_equal(w->got[i - 1].first, 'a' + (int)i);
+	}
+	assert_int_equal(w->got[20].n, 0);
+	/* Nothing was copied: it is gone now. */
+	stop(w);
+	start(w);
+	assert_int_equal(w->ngot, 0);
+}
+
+static void
+copies_what_lives(void **state)
+{
+	struct world *w = *state;
+	static char body[100000];
+	const struct slice part = { body, sizeof(body) };
+	uint64_t lsn[12], i;
+
+	memset(body, 'c', sizeof(body));
+	start_with(w, SIZE);
+	for (i = 0; i < 12; i++) {
+		assert_int_equal(journal_copy(w->j, 9, 100 + i, &part, 1,
+		    &lsn[i]), 0);
+		assert_true(i == 0 || lsn[i] > lsn[i - 1]);
+	}
+	assert_int_equal(journal_start(w->j), 0);
+	append(w, 1, 10, 'z', JOURNAL_NEW);
+	wait_done(w, 1);
+	assert_true(w->last_lsn > lsn[11]);
+	stop(w);
+	start_with(w, SIZE);
+	assert_int_equal(w->ngot, 13);
+	for (i = 0; i < 12; i++) {
+		assert_int_equal(w->got[i].qid, 100 + i);
+		assert_int_equal(w->got[i].lsn, lsn[i]);
+		assert_int_equal(w->got[i].n, sizeof(body));
+	}
+	assert_int_equal(w->got[12].qid, 1);
+	assert_int_equal(w->got[12].lsn, w->last_lsn);
+	assert_int_equal(journal_start(w->j), 0);
+}
+
+static void
+a_start_that_was_cut_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	static char body[100000];
+	const struct slice part = { body, sizeof(body) };
+	uint64_t i, lsn;
+	int round;
+
+	start(w);
+	for (i = 1; i <= 10; i++) {
+		append(w, i, 50000, 'o', JOURNAL_NEW);
+		wait_done(w, i);
+	}
+	stop(w);
+	for (round = 0; round < 5; round++) {
+		start_with(w, SIZE);
+		assert_int_equal(w->ngot, 10);
+		for (i = 0; i < 8; i++) {
+			assert_int_equal(journal_copy(w->j, 9, 100 + i, &part,
+			    1, &lsn), 0);
+		}
+		stop(w); /* without a start */
+	}
+	start_with(w, SIZE);
+	assert_int_equal(w->ngot, 10);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(w->got[i].qid, i + 1);
+	}
+	assert_int_equal(journal_start(w->j), 0);
+}
+
+/* New entries leave a part to the reserved ones, and wait; retiring lets them
+   in, in order. */
+static void
+the_ring_fills(void **state)
+{
+	struct world *w = *state;
+	uint64_t n = 0, half;
+
+	start(w);
+	while (usage(w).size == 0 || usage(w).waiting == 0) {
+		append(w, ++n, 60000, 'f', JOURNAL_NEW);
+		if (usage(w).waiting == 0) {
+			wait_done(w, n);
+		}
+		assert_true(n < 100);
+	}
+	half = n;
+	assert_true(n > 15 && w->pressures > 0);
+	append(w, ++n, 60000, 'g', JOURNAL_NEW);
+	append(w, 1000, 100, 'r', JOURNAL_RESERVED);
+	wait_done(w, half); /* the reserved one instead of the waiting */
+	assert_int_equal(usage(w).waiting, 2);
+	journal_set_floor(w->j, usage(w).current);
+	wait_done(w, n + 1);
+	assert_int_equal(w->error, 0);
+	assert_int_equal(usage(w).waiting, 0);
+	/* Round and round. */
+	for (half = 0; half < 100; half++) {
+		append(w, ++n, 60000, 'h', JOURNAL_NEW);
+		wait_done(w, n + 1);
+		journal_set_floor(w->j, usage(w).current);
+	}
+	assert_int_equal(w->error, 0);
+	stop(w);
+	start(w);
+	assert_true(w->ngot > 0 && w->ngot < 40);
+	assert_int_equal(w->got[w->ngot - 1].qid, n);
+}
+
+static void
+refuses_what_waits(void **state)
+{
+	struct world *w = *state;
+	uint64_t n = 0;
+
+	start(w);
+	while (usage(w).waiting < 3) {
+		append(w, ++n, 60000, 'f', JOURNAL_NEW);
+		if (usage(w).waiting == 0) {
+			wait_done(w, n);
+		}
+	}
+	journal_refuse_waiting(w->j);
+	wait_done(w, n);
+	assert_int_equal(w->error, ENOSPC);
+	assert_int_equal(usage(w).waiting, 0);
+}
+
+static void
+at_rest_nothing_is_left(void **state)
+{
+	struct world *w = *state;
+	uint64_t i;
+
+	start(w);
+	for (i = 1; i <= 20; i++) {
+		append(w, i, 60000, 'f', JOURNAL_NEW);
+		wait_done(w, i);
+	}
+	journal_set_floor(w->j, UINT64_MAX);
+	wait_used_below(w, 3 * SIZE);
+	stop(w);
+	start(w);
+	assert_int_equal(w->ngot, 0);
+}
+
+static void
+another_size_takes_over(void **state)
+{
+	struct world *w = *state;
+	struct stat st;
+	char name[QID_TEXT + 20];
+	char id[QID_TEXT + 1];
+
+	start(w);
+	append(w, 1, 1000, 'f', JOURNAL_NEW);
+	wait_done(w, 1);
+	stop(w);
+	start_with(w, 2 * SIZE);
+	assert_int_equal(w->ngot, 1);
+	assert_int_equal(journal_start(w->j), 0);
+	append(w, 2, 1000, 'f', JOURNAL_NEW);
+	wait_done(w, 2);
+	qid_format(usage(w).current, id);
+	(void)snprintf(name, sizeof(name), "journal/%s", id);
+	assert_int_equal(fstatat(w->dir, name, &st, 0), 0);
+	assert_int_equal(st.st_size, 2 * SIZE);
+}
+
+static void
+a_failed_flush_is_the_end(void **state)
+{
+	static const int errors[] = { EIO, ENOSPC, EDQUOT };
+	struct world *w = *state;
+	size_t i;
+	unsigned n;
+
+	for (i = 0; i < NELEMS(errors); i++) {
+		for (n = 1; n <= 2; n++) { /* the write, the flush */
+			struct io_plan p = { .kind = IO_PLAN_FAIL, .n = n,
+				.error = errors[i] };
+
+			start(w);
+			append(w, 5, 100, 'a', JOURNAL_NEW);
+			w->ndone = w->last_lsn = 0;
+			wait_done(w, 1);
+			while (usage(w).used > 2 * SIZE) {
+				(void)event_base_loop(w->base, EVLOOP_ONCE);
+			}
+			append(w, 6, 100, 'b', JOURNAL_NEW);
+			io_plan(&p);
+			wait_done(w, 2);
+			io_plan(NULL);
+			if (w->error == 0) { /* the keeper met it */
+				stop(w);
+				continue;
+			}
+			assert_int_equal(w->error, errors[i]);
+			assert_int_equal(w->failed, errors[i]);
+			append(w, 7, 100, 'c', JOURNAL_NEW);
+			wait_done(w, 3);
+			stop(w);
+			start(w);
+			assert_int_equal(w->ngot, 1);
+			assert_int_equal(w->got[0].qid, 5);
+			stop(w);
+		}
+	}
+}
+
+/* -- damage --------------------------------------------------------------------- */
+
+static int
+open_current(struct world *w, uint64_t *number)
+{
+	char name[QID_TEXT + 20], id[QID_TEXT + 1];
+	int fd;
+
+	*number = usage(w).current;
+	qid_format(*number, id);
+	(void)snprintf(name, sizeof(name), "journal/%s", id);
+	fd = openat(w->dir, name, O_RDWR);
+	assert_true(fd != -1);
+	return fd;
+}
+
+/* Five batches of an entry each; the octet is flipped; what is read? */
+static void
+flip(struct world *w, int fd, off_t at)
+{
+	struct journal_report r;
+	unsigned char c;
+	size_t i, k;
+
+	assert_int_equal(pread(fd, &c, 1, at), 1);
+	c ^= 0x40;
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
+	w->ngot = w->bad = 0;
+	assert_int_equal(journal_scan(w->dir, on_entry, on_bad, w, &r), 0);
+	for (i = k = 0; i < w->ngot; i++) {
+		for (k++; k < w->got[i].qid; k++) {
+			assert_true(w->bad > 0); /* one was left out, and told */
+		}
+		assert_int_equal(w->got[i].qid, k);
+		assert_int_equal(w->got[i].n, 30);
+		assert_int_equal(w->got[i].first, 'a' + (int)k);
+	}
+	/* The last may have been cut by a crash. */
+	assert_true(k == 5 || (k == 4 && w->bad == 0) || w->bad > 0);
+	c ^= 0x40;
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
+}
+
+static void
+every_octet_flipped(void **state)
+{
+	struct world *w = *state;
+	uint64_t i, number;
+	off_t at;
+	int fd;
+
+	start(w);
+	for (i = 1; i <= 5; i++) {
+		append(w, i, 30, (char)('a' + i), JOURNAL_NEW);
+		wait_done(w, i);
+	}
+	fd = open_current(w, &number);
+	for (at = 0; at < 6 * (off_t)JOURNAL_BLOCK; at++) {
+		if (at % JOURNAL_BLOCK < 200) {
+			flip(w, fd, at);
+		}
+	}
+	(void)close(fd);
+}
+
+static void
+damage_inside_is_kept_aside(void **state)
+{
+	struct world *w = *state;
+	char name[QID_TEXT + 20], id[QID_TEXT + 1];
+	struct stat st;
+	uint64_t i, number;
+	int fd;
+
+	start(w);
+	for (i = 1; i <= 5; i++) {
+		append(w, i, 30, (char)('a' + i), JOURNAL_NEW);
+		wait_done(w, i);
+	}
+	fd = open_current(w, &number);
+	assert_int_equal(pwrite(fd, "XXXX", 4, 2 * JOURNAL_BLOCK + 70), 4);
+	(void)close(fd);
+	stop(w);
+	start(w);
+	assert_int_equal(w->ngot, 4);
+	assert_int_equal(w->got[1].qid, 3);
+	qid_format(number, id);
+	(void)snprintf(name, sizeof(name), "journal/%s.bad", id);
+	while (fstatat(w->dir, name, &st, 0) == -1) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
+		    -1);
+	}
+	stop(w);
+	start(w);
+	assert_int_equal(w->ngot, 0);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+	const struct CMUnitTest tests[] = {
+		T(keeps_what_was_appended),
+		T(copies_what_lives),
+		T(a_start_that_was_cut_changes_nothing),
+		T(the_ring_fills),
+		T(refuses_what_waits),
+		T(at_rest_nothing_is_left),
+		T(another_size_takes_over),
+		T(a_failed_flush_is_the_end),
+		T(every_octet_flipped),
+		T(damage_inside_is_kept_aside),
+	};
+
+	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
+}
