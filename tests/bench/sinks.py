@@ -27,6 +27,12 @@ class Sink:
             stdout=self.out, stderr=subprocess.DEVNULL)
         harness.wait_until(self.answers(port), f'smtp-sink on port {port}')
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *x):
+        self.close()
+
     @staticmethod
     def answers(port):
         def probe():
@@ -83,6 +89,12 @@ class Holder:
         self.sel = selectors.DefaultSelector()
         self.sel.register(self.listener, selectors.EVENT_READ)
         self.at, self.holding = {}, set()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *x):
+        self.close()
 
     def turn(self, timeout=0.05):
         for key, _ in self.sel.select(timeout):

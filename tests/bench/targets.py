@@ -8,7 +8,9 @@ to a file; it flushes no directory, while Veredus flushes those of its spool and
 the mailbox.
 """
 import fcntl
+import json
 import os
+import shlex
 import re
 import shutil
 import socket
@@ -49,8 +51,55 @@ strict_mailbox_ownership = no
 """
 
 
+# What starts a peer and keeps it, in its cgroup, and is none of it.
+OURS = ('unshare', 'sh', 'sleep')
+
+
 def die(text):
     sys.exit(f'bench: {text}')
+
+
+def make_maildir(home, uid):
+    """Users among many have had mail before."""
+    for d in (home, home / 'Maildir', *(home / 'Maildir' / x for x in ('tmp', 'new', 'cur'))):
+        d.mkdir(mode=0o700, exist_ok=True)
+        os.chown(d, uid, uid)
+
+
+class Flushes:
+    """flush.so below a directory that the target sees, and the number that it
+    counts in: what a target's programs are told by their environment."""
+
+    def __init__(self, directory, us, seen_as=None):
+        self.so, self.count = directory / 'flush.so', directory / 'flush-count'
+        cc = ['cc', '-O2', '-fPIC', '-shared', '-o', str(self.so), str(HERE / 'flush.c'), '-ldl']
+        r = subprocess.run(cc, capture_output=True, text=True)
+        if r.returncode:
+            die(f'{shlex.join(cc)}: {r.stderr}')
+        self.so.chmod(0o755)
+        self.count.write_bytes(bytes(8))
+        self.count.chmod(0o666)
+        seen = Path(seen_as or directory)
+        self.env = dict(LD_PRELOAD=str(seen / 'flush.so'), BENCH_FLUSH_US=str(us),
+                        BENCH_FLUSH_COUNT=str(seen / 'flush-count'))
+
+    def __call__(self):
+        return int.from_bytes(self.count.read_bytes(), sys.byteorder)
+
+    def blind(self, pids):
+        """Programs that run without it."""
+        out = []
+        for p in pids:
+            try:
+                if harness.Instance.comm(p) not in OURS and 'flush.so' not in open(f'/proc/{p}/maps').read():
+                    out.append(harness.Instance.comm(p))
+            except OSError:
+                pass
+        return sorted(set(out))
+
+    def close(self):
+        self.so.unlink()
+        self.count.unlink()
 
 
 class Cgroup:
@@ -58,11 +107,15 @@ class Cgroup:
     v2 counts ended children too, and needs no controller."""
 
     def __init__(self, name):
-        mount = next((line.split()[1] for line in open('/proc/mounts') if line.split()[2] == 'cgroup2'), None)
-        if mount is None:
-            die('no cgroup v2 mount: CPU of ended children could not be counted')
-        self.dir = Path(mount) / f'veredus-bench-{os.getpid()}-{name}'
+        self.dir = self.mount() / f'veredus-bench-{os.getpid()}-{name}'
         self.dir.mkdir()
+
+    @staticmethod
+    def mount():
+        for line in open('/proc/mounts'):
+            if line.split()[2] == 'cgroup2':
+                return Path(line.split()[1])
+        die('no cgroup v2 mount: CPU of ended children could not be counted')
 
     def enter(self):
         (self.dir / 'cgroup.procs').write_text('0')
@@ -73,16 +126,41 @@ class Cgroup:
     def cpu_seconds(self):
         return int(re.search(r'usage_usec (\d+)', (self.dir / 'cpu.stat').read_text()).group(1)) / 1e6
 
+    def rest(self):
+        """Waits until the target does (almost) nothing; its CPU seconds by then."""
+        last, end = self.cpu_seconds(), time.monotonic() + 3
+        while True:
+            time.sleep(0.05)
+            now = self.cpu_seconds()
+            if now - last < 0.0005 or time.monotonic() > end:
+                return now
+            last = now
+
     def pss_kib(self, comm=None):
         total = 0
         for p in self.pids():
             try:
-                if comm and open(f'/proc/{p}/comm').read().strip() != comm:
+                name = harness.Instance.comm(p)
+                if name in OURS or comm and name != comm:
                     continue
                 total += int(re.search(r'^Pss:\s+(\d+)', open(f'/proc/{p}/smaps_rollup').read(), re.M).group(1))
             except (OSError, AttributeError):
                 pass
         return total
+
+    def memfd_kib(self):
+        """What lies in memory files that some program holds open, mapped or not."""
+        files = {}
+        for p in self.pids():
+            try:
+                for fd in os.listdir(f'/proc/{p}/fd'):
+                    path = f'/proc/{p}/fd/{fd}'
+                    if os.readlink(path).startswith(('/memfd:', '/dev/shm/')):
+                        st = os.stat(path)
+                        files[st.st_dev, st.st_ino] = st.st_blocks // 2
+            except OSError:
+                pass
+        return sum(files.values())
 
     def close(self):
         """Kills what is left in it, waits for its end, and removes it."""
@@ -112,14 +190,51 @@ def wait_220(port):
     harness.wait_until(greeted, f'220 on port {port}')
 
 
-class Rooted:
+class Target:
+    """What workloads ask of every target.  start() may be told to have so many
+    local users (as smtp-source -r names them: 1bench, 2bench, ...), flushes
+    that take so long, and several next hops instead of one."""
+    flushes = None
+
+    def not_preloaded(self):
+        return self.flushes.blind(self.cgroup.pids())
+
+    def left(self):
+        """Messages that are still in the queue; a slow and sure look."""
+        return self.queued()
+
+    @staticmethod
+    def listed(text):
+        """Messages in what mailq printed."""
+        return len(re.findall(rb'^[0-9A-Za-z]{6,}[*! ]', text, re.M))
+
+    def stop(self):
+        self.cgroup.close()
+        if self.flushes:
+            self.flushes.close()
+            self.flushes = None
+
+
+class Tools(Target):
+    """Nothing at all: smtp-source straight into smtp-sink (workloads.w_tools)."""
+    name, version = 'tools', ''
+
+    def directories(self):
+        return []
+
+    def start(self):
+        self.port, self.cgroup = harness.free_port(), Cgroup(self.name)
+
+    def queued(self):
+        return 0
+
+
+class Rooted(Target):
     """A peer in its own root, in mount and process namespaces of its own."""
-    only = None     # workloads; None: all
 
     def __init__(self, place, name):
         self.root = place / name
         self.home = self.root / 'home/bench'
-        self.maildir = self.home / 'Maildir'
         self.version = (place / f'{name}.version').read_text().strip()
         self.rcpt = 'bench@bench.test'
         # The root is not to be shared by two runs at once.
@@ -129,13 +244,17 @@ class Rooted:
         """Where mail is made durable."""
         return [self.spool, self.home]
 
-    def start(self):
+    def start(self, users=0, flush_us=0):
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             die(f'{self.root} is in use by another run')
         self.port, self.sink_port = harness.free_port(), harness.free_port()
-        shutil.rmtree(self.maildir, ignore_errors=True)
+        shutil.rmtree(self.home / 'Maildir', ignore_errors=True)
+        self.maildirs = [self.home / 'Maildir']
+        self.add_users(users)
+        if flush_us:
+            self.flushes = Flushes(self.root / 'var/tmp', flush_us, '/var/tmp')
         self.configure()
         self.cgroup = Cgroup(self.name)
         self.child = subprocess.Popen(
@@ -148,9 +267,23 @@ class Rooted:
     def queued(self):
         return sum(len(files) for d in self.queues for _, _, files in os.walk(self.spool / d))
 
+    def add_users(self, n):
+        """Accounts beside bench, for one run."""
+        etc = self.root / 'etc'
+        shutil.rmtree(self.root / 'home/many', ignore_errors=True)
+        passwd = [x for x in (etc / 'passwd').read_text().splitlines() if ':/home/many/' not in x]
+        for i in range(1, n + 1):
+            home = self.root / f'home/many/{i}'
+            home.mkdir(parents=True)
+            make_maildir(home, 3000 + i)
+            passwd.append(f'{i}bench:x:{3000 + i}:{3000 + i}::/home/many/{i}:/bin/sh')
+            self.maildirs.append(home / 'Maildir')
+        (etc / 'passwd').write_text('\n'.join(passwd) + '\n')
+
     def stop(self):
-        self.cgroup.close()
+        super().stop()
         self.child.wait()
+        self.add_users(0)
         fcntl.flock(self.lock, fcntl.LOCK_UN)
 
 
@@ -165,7 +298,11 @@ class Postfix(Rooted):
 
     def configure(self):
         etc = self.root / 'etc/postfix'
-        (etc / 'main.cf').write_text(POSTFIX_CF % self.sink_port + (POSTFIX_TUNED if self.tuned else ''))
+        cf = POSTFIX_CF % self.sink_port + (POSTFIX_TUNED if self.tuned else '')
+        if self.flushes:
+            cf += 'import_environment = MAIL_CONFIG LANG=C ' + ' '.join(
+                f'{k}={v}' for k, v in self.flushes.env.items()) + '\n'
+        (etc / 'main.cf').write_text(cf)
         m = (etc / 'master.cf.dist').read_text()
         (etc / 'master.cf').write_text(re.sub(r'^smtp(\s+inet)', rf'127.0.0.1:{self.port}\1', m, flags=re.M))
         (self.spool / 'pid/master.pid').unlink(missing_ok=True)
@@ -173,16 +310,29 @@ class Postfix(Rooted):
             shutil.rmtree(self.spool / d, ignore_errors=True)
             (self.spool / d).mkdir()
         # Debian chroots the daemons in the spool; here the root is a chroot already.
-        for cmd in (['postconf', '-F', '*/*/chroot=n'], ['newaliases'], ['postfix', 'set-permissions']):
+        fresh = (self.root / 'etc/aliases.db').exists()     # newaliases takes two seconds
+        for cmd in (['postconf', '-F', '*/*/chroot=n'], *([] if fresh else [['newaliases']]),
+                    ['postfix', 'set-permissions']):
             r = subprocess.run(['chroot', str(self.root), *cmd], capture_output=True, text=True)
             if r.returncode and 'set-permissions' not in cmd:    # it misses manuals; wait_220() tells
                 die(f'{" ".join(cmd)}: {r.stderr}')
+
+    def deferred(self):
+        """Messages in the queue, once none is new or in work."""
+        def files(*dirs):
+            return sum(len(x) for d in dirs for _, _, x in os.walk(self.spool / d))
+        return 0 if files('incoming', 'active', 'maildrop') else files('deferred')
+
+    def mailq(self):
+        return ['chroot', str(self.root), 'postqueue', '-p']
+
+    def flush(self):
+        return ['chroot', str(self.root), 'postqueue', '-f']
 
 
 class Exim(Rooted):
     """For one message to many recipients, where it is the one to beat."""
     name, queues = 'exim', ('input',)
-    only = frozenset({'fan-1000'})
     command = 'exec exim4 -bdf -q1m'
 
     def __init__(self, place):
@@ -197,9 +347,8 @@ class Exim(Rooted):
                         'Debian-exim:Debian-exim /var/spool/exim4 /var/log/exim4 /run/exim4'], check=True)
 
 
-class Veredus:
-    name, only = 'veredus', None
-    hosts = 0       # next hops 127.0.1.1 and so on, instead of one
+class Veredus(Target):
+    name = 'veredus'
 
     def __init__(self, prefix, tmp):
         harness.PREFIX = prefix
@@ -212,22 +361,61 @@ class Veredus:
     def directories(self):
         return [self.tmp]
 
-    def start(self):
+    def start(self, users=0, flush_us=0, hosts=0):
         self.sink_port = harness.free_port()
         settings = dict(relayhost=f'[127.0.0.1]:{self.sink_port}')
-        if self.hosts:
-            hops = (f'[127.0.1.{n}]=smtp:[127.0.1.{n}]:{self.sink_port}' for n in range(1, self.hosts + 1))
+        if hosts:
+            hops = (f'[127.0.1.{n}]=smtp:[127.0.1.{n}]:{self.sink_port}' for n in range(1, hosts + 1))
             settings = dict(transport_maps='inline:{ %s }' % ', '.join(hops))
-        self.i = harness.Instance(users=('bench',), smtpd_max_sessions=20000, message_size_limit='50M', **settings)
-        self.maildir = self.i.home['bench'] / 'Maildir'
+        names = ['bench', *(f'{n}bench' for n in range(1, users + 1))]
+        self.i = harness.Instance(users=names, smtpd_max_sessions=20000, message_size_limit='50M', **settings)
+        self.maildirs = [self.i.home[u] / 'Maildir' for u in names]
+        for home in (self.i.home[u] for u in names[1:]):
+            make_maildir(home, home.stat().st_uid)
         self.port = self.i.port
+        env = dict(os.environ)
+        if flush_us:
+            self.flushes = Flushes(self.i.dir, flush_us)
+            env.update(self.flushes.env)
+            self.wrap()
         self.cgroup = Cgroup(self.name)
-        self.i.start(preexec_fn=self.cgroup.enter)
+        self.i.start(preexec_fn=self.cgroup.enter, env=env)
+
+    def wrap(self):
+        """Master passes on nothing of the loader's: each program gets flush.so
+        from a script that becomes it."""
+        d = self.i.dir / 'wrapped'
+        d.mkdir()
+        env = ' '.join(f'{k}={shlex.quote(v)}' for k, v in self.flushes.env.items())
+        for p in (harness.PREFIX / 'libexec/veredus').iterdir():
+            (d / p.name).write_text(f'#!/bin/sh\n{env} exec {shlex.quote(str(p))} "$@"\n')
+            (d / p.name).chmod(0o755)
+        self.i.write_conf(daemon_directory=d)
 
     def queued(self):
         return len(self.i.queue_files())
 
+    def left(self):
+        """With a journal in front of the files, only qmgr knows."""
+        def known():
+            return json.loads(self.i.veredus('queue', '-j', 'count').stdout)['total']
+        try:
+            harness.wait_until(lambda: not known(), 'an empty queue', 10)
+        except AssertionError:
+            pass
+        return max(self.queued(), known())
+
+    def deferred(self):
+        r = self.i.veredus('queue', '-j', 'status=deferred')
+        return r.stdout.count('\n')
+
+    def mailq(self):
+        return [harness.tool('mailq'), '-C', str(self.i.conf)]
+
+    def flush(self):
+        return [harness.tool('veredus'), '-c', str(self.i.conf), 'flush']
+
     def stop(self):
         self.i.stop()
+        super().stop()
         self.i.remove()
-        self.cgroup.close()
