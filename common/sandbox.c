@@ -382,3 +382,18 @@ sandbox_enter(const struct sandbox_request *rq, char *words, size_t cap)
 	}
 	sandbox_walls(rq, id, words, cap);
 }
+
+void
+sandbox_prepare(enum ipc_role program)
+{
+#ifndef VEREDUS_DEBUG_WALLS
+	int r = sandbox_seccomp_prepare(sandbox_profile(program));
+
+	if (r < 0) {
+		log_warn("sandbox: %s: a filter for all cannot be made: %s",
+		    ipc_role_name(program), strerror(-r));
+	}
+#else
+	(void)program;
+#endif
+}

@@ -41,6 +41,13 @@ struct sandbox_request {
 void sandbox_enter(const struct sandbox_request *rq, char *words, size_t cap);
 
 /*
+ * For who forks children that will enter: makes their filter once (it takes a
+ * millisecond) and not in each of them. Before one's own sandbox_enter(). When it
+ * fails it says so, and each child makes its own.
+ */
+void sandbox_prepare(enum ipc_role program);
+
+/*
  * uid and gid of an account: a number, a name, or, when the account does not
  * exist, the documented number of a "_v..." name for private instances.
  * Returns 0, or -1 when there is nothing.

@@ -56,8 +56,14 @@ int sandbox_landlock_restrict(int ruleset);
 /* The kernel's Landlock ABI; 0: none. */
 int sandbox_landlock_abi(void);
 
-/* Load the filter (sandbox_seccomp.c). 0, or a negative errno. */
+/* The filter of a profile, to be released; NULL with *err, a negative errno. One
+   made `ahead' of the process that it is for allows tgkill() of anyone. */
+void *sandbox_filter(const struct sandbox_profile *p, bool ahead, int *err);
+
+/* Load the filter (sandbox_load.c), that which was prepared or a new one. 0,
+   or a negative errno. */
 int sandbox_seccomp(const struct sandbox_profile *p);
+int sandbox_seccomp_prepare(const struct sandbox_profile *p);
 
 /* Who the program becomes. */
 struct sandbox_identity {

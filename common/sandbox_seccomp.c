@@ -252,13 +252,18 @@ add_clone3(scmp_filter_ctx ctx)
 	return add_call(ctx, SCMP_ACT_ERRNO(ENOSYS), "clone3");
 }
 
-/* raise() and abort(). The forker's children have other numbers: SG_FORK. */
+/* raise() and abort(). The forker's children have other numbers: SG_FORK, and
+   a filter that is made for them beforehand has sandbox_seccomp() beside it. */
 static int
-add_own_signals(scmp_filter_ctx ctx, const struct sandbox_profile *p)
+add_own_signals(scmp_filter_ctx ctx, const struct sandbox_profile *p,
+    bool ahead)
 {
 	const struct rule own = { SG_BASE, "tgkill", 0, INT_MASK,
 		(uint64_t)getpid() };
 
+	if (ahead) {
+		return add_call(ctx, SCMP_ACT_ALLOW, "tgkill");
+	}
 	return (p->groups & SG_FORK) != 0 ? 0 :
 	    add_rule(ctx, SCMP_ACT_ALLOW, &own);
 }
@@ -276,7 +281,7 @@ add_list(scmp_filter_ctx ctx, const char *const *calls, size_t n)
 }
 
 static int
-fill(scmp_filter_ctx ctx, const struct sandbox_profile *p)
+fill(scmp_filter_ctx ctx, const struct sandbox_profile *p, bool ahead)
 {
 	size_t i;
 	int r = add_deadly(ctx);
@@ -292,30 +297,30 @@ fill(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 		}
 	}
 	if (r == 0) {
-		r = add_own_signals(ctx, p);
+		r = add_own_signals(ctx, p, ahead);
 	}
 	return r == 0 ? add_clone3(ctx) : r;
 }
 
-int
-sandbox_seccomp(const struct sandbox_profile *p)
+scmp_filter_ctx
+sandbox_filter(const struct sandbox_profile *p, bool ahead, int *err)
 {
 	scmp_filter_ctx ctx = seccomp_init(DEBUG_WALLS ? SCMP_ACT_ALLOW :
 	    SCMP_ACT_ERRNO(EPERM));
-	int r;
 
 	if (ctx == NULL) {
-		return -ENOMEM;
+		*err = -ENOMEM;
+		return NULL;
 	}
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH,
 	    SCMP_ACT_KILL_PROCESS);
 	/* Wishes that an old kernel or library may not know. */
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	r = DEBUG_WALLS ? fill_debug(ctx, p) : fill(ctx, p);
-	if (r == 0) {
-		r = seccomp_load(ctx);
+	*err = DEBUG_WALLS ? fill_debug(ctx, p) : fill(ctx, p, ahead);
+	if (*err != 0) {
+		seccomp_release(ctx);
+		return NULL;
 	}
-	seccomp_release(ctx);
-	return r;
+	return ctx;
 }
