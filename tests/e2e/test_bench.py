@@ -18,6 +18,7 @@ import peers  # noqa: E402
 import sinks  # noqa: E402
 import targets  # noqa: E402
 import workloads  # noqa: E402
+import costs  # noqa: E402
 
 
 class Home:
@@ -182,6 +183,31 @@ def test_a_small_run_of_all(tmp_path):
     assert [(x['workload'], x['target'], x['wrong']) for x in rows if x['wrong']] == [], said
     assert {x['workload'] for x in rows} == set(workloads.WORKLOADS)
     assert not list(targets.Cgroup.mount().glob(f'veredus-bench-{p.pid}-*')) and not list(peers.PLACE.glob('bench*/'))
+
+
+PERF = '''cleanup 123 [001] 10.5: 200 cpu-clock:
+\tffff find_inode_bit+0x12 ([kernel.kallsyms])
+\tffff ext4_create+0x1 ([kernel.kallsyms])
+\tffff __x64_sys_openat+0x1 ([kernel.kallsyms])
+\tffff entry_SYSCALL_64+0x1 ([kernel.kallsyms])
+\t7fff openat64+0x1 (/lib/libc.so.6)
+
+local worker 124/125 [000] 10.6: 200 cpu-clock:
+\tffff clear_page+0x1 ([kernel.kallsyms])
+\tffff asm_exc_page_fault+0x1 ([kernel.kallsyms])
+\t5555 parse+0x3 (/usr/libexec/local)
+
+smtpd 9 [000] 10.7: 200 cpu-clock:
+\t5555 parse+0x3 (/usr/libexec/smtpd)
+
+smtpd 9 [000] 10.7: 200 cpu-clock:
+\tffff schedule+0x3 ([kernel.kallsyms])
+'''
+
+
+def test_samples_are_told_apart():
+    assert costs.samples(PERF) == {('cleanup', 'openat'): 1, ('local worker', 'page fault'): 1,
+                                   ('smtpd', 'own code'): 1, ('smtpd', 'other, kernel'): 1}
 
 
 def test_no_module_hides_another():
