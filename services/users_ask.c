@@ -34,7 +34,8 @@ struct users_ask {
 	char *source, *dir;
 	int dirfd;   /* of the source's file, or -1 */
 	uint64_t generation;
-	bool cached; /* a file is a table in memory already, and always fresh */
+	bool is_file; /* a table in memory: a new name is there at once, and a
+	                 thread is asked for a known one once a second */
 	struct users_cache *cache;
 	struct users_pool *pool;
 	int notify_fd;
@@ -136,8 +137,10 @@ take_answer(struct users_ask *u, struct users_job *j)
 		log_warn("looking up %s: %s", j->name,
 		    strbuf_slice(&j->why).p);
 	}
-	if (u->cached && l->generation == u->generation) {
-		users_cache_put(u->cache, slice_of(l->name), now_ms(), &a);
+	if (l->generation == u->generation &&
+	    (!u->is_file || j->result == ACCOUNT_FOUND)) {
+		users_cache_put(u->cache, slice_of(l->name), now_ms(), &a,
+		    u->is_file ? USERS_CACHE_FILE_MS : USERS_CACHE_YES_MS);
 	}
 	reply_all(u, l, &a, strbuf_slice(&j->why).p);
 	drop_lookup(u, l);
@@ -253,8 +256,8 @@ users_ask_source(struct users_ask *u, const char *source)
 	free(u->source);
 	u->source = xstrdup(source);
 	u->generation++;
-	u->cached = strncmp(source, "file:/", 6) != 0;
-	if (!u->cached) {
+	u->is_file = strncmp(source, "file:/", 6) == 0;
+	if (u->is_file) {
 		open_directory(u, source + 5);
 	}
 	users_cache_forget_all(u->cache);

@@ -99,13 +99,14 @@ users_cache_get(struct users_cache *c, struct slice name, uint64_t now_ms,
 }
 
 static void
-fill(struct entry *e, uint64_t now_ms, const struct users_answer *a)
+fill(struct entry *e, uint64_t now_ms, const struct users_answer *a,
+    uint64_t yes_ms)
 {
 	account_clear(&e->answer.account);
 	e->answer = *a;
 	if (a->result == ACCOUNT_FOUND) {
 		e->answer.account.home = xstrdup(a->account.home);
-		e->expire_ms = now_ms + USERS_CACHE_YES_MS;
+		e->expire_ms = now_ms + yes_ms;
 	} else {
 		e->answer.account = (struct account){ 0, 0, NULL };
 		e->expire_ms = now_ms + USERS_CACHE_NO_MS;
@@ -136,14 +137,14 @@ add(struct users_cache *c, struct slice name)
 
 void
 users_cache_put(struct users_cache *c, struct slice name, uint64_t now_ms,
-    const struct users_answer *a)
+    const struct users_answer *a, uint64_t yes_ms)
 {
 	struct entry *e = *find(c, name);
 
 	if (a->result == ACCOUNT_TEMP) {
 		return;
 	}
-	fill(e != NULL ? e : add(c, name), now_ms, a);
+	fill(e != NULL ? e : add(c, name), now_ms, a, yes_ms);
 }
 
 unsigned

@@ -61,9 +61,13 @@ cache_expires(void **state)
 
 	(void)state;
 	assert_false(users_cache_get(c, SL("ann"), 0, &a));
-	users_cache_put(c, SL("ann"), 1000, &yes);
-	users_cache_put(c, SL("bob"), 1000, &no);
-	users_cache_put(c, SL("eve"), 1000, &temp); /* never kept */
+	users_cache_put(c, SL("ann"), 1000, &yes, USERS_CACHE_YES_MS);
+	users_cache_put(c, SL("bob"), 1000, &no, USERS_CACHE_YES_MS);
+	users_cache_put(c, SL("eve"), 1000, &temp,
+	    USERS_CACHE_YES_MS); /* never kept */
+	users_cache_put(c, SL("zoe"), 1000, &yes, USERS_CACHE_FILE_MS);
+	assert_true(users_cache_get(c, SL("zoe"), 1999, &a));
+	assert_false(users_cache_get(c, SL("zoe"), 2000, &a));
 	assert_true(users_cache_get(c, SL("ann"), 10999, &a));
 	assert_int_equal(a.account.uid, 1);
 	assert_string_equal(a.account.home, "/home/ann");
@@ -72,10 +76,11 @@ cache_expires(void **state)
 	assert_int_equal(a.result, ACCOUNT_NONE);
 	assert_false(users_cache_get(c, SL("bob"), 6000, &a));
 	assert_false(users_cache_get(c, SL("eve"), 1000, &a));
-	users_cache_put(c, SL("ann"), 20000, &no); /* anew, and otherwise */
+	users_cache_put(c, SL("ann"), 20000, &no,
+	    USERS_CACHE_YES_MS); /* anew, and otherwise */
 	assert_true(users_cache_get(c, SL("ann"), 20000, &a));
 	assert_int_equal(a.result, ACCOUNT_NONE);
-	assert_int_equal(users_cache_count(c), 2);
+	assert_int_equal(users_cache_count(c), 3);
 	users_cache_forget_all(c);
 	assert_false(users_cache_get(c, SL("ann"), 20000, &a));
 	users_cache_free(c);
@@ -94,7 +99,8 @@ cache_is_bounded(void **state)
 	(void)state;
 	for (i = 0; i < USERS_CACHE_MAX + 5; i++) {
 		(void)snprintf(name, sizeof(name), "u%u", i);
-		users_cache_put(c, slice_of(name), 0, &no);
+		users_cache_put(c, slice_of(name), 0, &no,
+		    USERS_CACHE_YES_MS);
 	}
 	assert_int_equal(users_cache_count(c), USERS_CACHE_MAX);
 	assert_false(users_cache_get(c, SL("u4"), 1, &a)); /* the oldest */
@@ -274,6 +280,32 @@ answers(void **state)
 	event_base_free(base);
 }
 
+/* A name that a file has is asked for once a second, one that it has not each
+   time: it may be there now. */
+static void
+a_file_is_asked_for_new_names(void **state)
+{
+	struct users_ask *u;
+	int asker = 0;
+
+	(void)state;
+	memset(&seen, 0, sizeof(seen));
+	base = event_base_new();
+	u = users_ask_new(base, on_reply, fake_lookup);
+	users_ask_source(u, "file:/nowhere/passwd");
+	users_ask(u, &asker, 1, SL("ann"));
+	users_ask(u, &asker, 2, SL("bob"));
+	wait_for(2);
+	users_ask(u, &asker, 3, SL("ann"));
+	assert_int_equal(seen.last_tid, 3);
+	users_ask(u, &asker, 4, SL("bob"));
+	assert_int_equal(seen.last_tid, 3);
+	wait_for(4);
+	assert_int_equal(seen.asked, 3);
+	users_ask_free(u);
+	event_base_free(base);
+}
+
 static void
 hanging_blocks_nobody(void **state)
 {
@@ -379,6 +411,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(folds_and_refuses_names),
 		cmocka_unit_test(cache_expires),
+		cmocka_unit_test(a_file_is_asked_for_new_names),
 		cmocka_unit_test(cache_is_bounded),
 		cmocka_unit_test(file_is_followed),
 		cmocka_unit_test(below_a_closed_directory),
