@@ -61,8 +61,8 @@ journal_buffer_free(struct journal_buffer *b)
 /* -- writing ------------------------------------------------------------------- */
 
 int
-journal_write_batch(struct journal_segment *s, struct journal_batch *b,
-    const struct slice *parts, size_t nparts)
+journal_write_batch(const char *site, struct journal_segment *s,
+    struct journal_batch *b, const struct slice *parts, size_t nparts)
 {
 	struct iovec v[PARTS_MAX + 2];
 	char head[JOURNAL_HEAD];
@@ -79,7 +79,7 @@ journal_write_batch(struct journal_segment *s, struct journal_batch *b,
 	v[0] = piece(head, sizeof(head));
 	v[nparts + 1] = piece(zeros, b->end - b->offset - JOURNAL_HEAD -
 	    b->octets);
-	return io_pwritev("journal.write", s->fd, v, nparts + 2, b->offset);
+	return io_pwritev(site, s->fd, v, nparts + 2, b->offset);
 }
 
 void
@@ -146,7 +146,7 @@ write_out(struct journal_segment *s, struct journal_batch *batch,
 	STAILQ_FOREACH (b, l, next) {
 		parts[n++] = strbuf_slice(&b->b);
 	}
-	if (journal_write_batch(s, batch, parts, n) == -1 ||
+	if (journal_write_batch("journal.write", s, batch, parts, n) == -1 ||
 	    io_fdatasync("journal.sync", s->fd) == -1) {
 		error = errno;
 		overwrite(s, batch);
@@ -479,6 +479,20 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 		j->tell_waiting = false;
 		tell_owner(j, true, 0);
 	}
+}
+
+void
+journal_work(struct journal *j)
+{
+	on_turn(-1, 0, j);
+	on_done(j->done_fd, 0, j);
+	on_turn(-1, 0, j);
+}
+
+int
+journal_fd(const struct journal *j)
+{
+	return j->done_fd;
 }
 
 /* -- floor, use ------------------------------------------------------------------------- */

@@ -165,6 +165,11 @@ struct journal_usage {
 };
 void journal_usage(struct journal *j, struct journal_usage *out);
 
+/* For an owner that ends and turns no loop any more: what the journal's events
+   would do now; and a descriptor that is readable when there is more. */
+void journal_work(struct journal *j);
+int journal_fd(const struct journal *j);
+
 /* Segments below `number' hold nothing that is needed; a number above the
    current one: nothing at all is. Never falls. */
 void journal_set_floor(struct journal *j, uint64_t number);

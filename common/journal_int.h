@@ -114,8 +114,8 @@ void *journal_keeper_main(void *arg);
 
 /* journal.c */
 /* One batch at `offset' of a segment: entries are `parts' together. */
-int journal_write_batch(struct journal_segment *s, struct journal_batch *b,
-    const struct slice *parts, size_t nparts);
+int journal_write_batch(const char *site, struct journal_segment *s,
+    struct journal_batch *b, const struct slice *parts, size_t nparts);
 void journal_tell_loop(struct journal *j);
 int journal_threads_start(struct journal *j);
 /* Entries into segments from now on. */

@@ -215,8 +215,8 @@ write_copies(struct journal *j, uint32_t flags)
 	b.number = j->next_batch++;
 	b.offset = j->offset;
 	b.first = TAILQ_FIRST(&j->live)->number;
-	if (journal_write_batch(TAILQ_LAST(&j->live, journal_segments), &b,
-	    &part, 1) == -1) {
+	if (journal_write_batch("journal.copy.write", TAILQ_LAST(&j->live,
+	    journal_segments), &b, &part, 1) == -1) {
 		return -1;
 	}
 	j->offset = b.end;

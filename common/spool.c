@@ -61,11 +61,34 @@ turn(struct spool *sp, bool signalled)
 	}
 	work_ready(sp);
 	spool_msg_trim(sp);
+	spool_settle_some(sp);
 	spool_workers_flush(sp);
 	sp->in_turn = false;
 	if (!STAILQ_EMPTY(&sp->ready) || sp->later.head != NULL) {
 		spool_wake(sp);
 	}
+}
+
+void
+spool_timer(struct spool *sp, unsigned ms)
+{
+	const struct timeval tv = { (time_t)(ms / 1000),
+		(suseconds_t)(ms % 1000 * 1000) };
+
+	if (!event_pending(sp->timer, EV_TIMEOUT, NULL)) {
+		(void)event_add(sp->timer, &tv);
+	}
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct spool *sp = arg;
+
+	(void)fd;
+	(void)what;
+	sp->settle_more = true;
+	turn(sp, false);
 }
 
 static void
@@ -95,6 +118,12 @@ spool_free(struct spool *sp)
 	if (sp->event != NULL) {
 		event_free(sp->event);
 	}
+	if (sp->timer != NULL) {
+		event_free(sp->timer);
+	}
+	if (sp->journal != NULL) {
+		journal_close(sp->journal);
+	}
 	spool_workers_close(sp);
 	close_dirs(sp);
 	spool_index_clear(&sp->index);
@@ -112,6 +141,10 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	sp->memory_limit = cfg->memory_limit != 0 ? cfg->memory_limit :
 	    SPOOL_MEMORY;
 	sp->clock_us = cfg->clock_us;
+	sp->on_fatal = cfg->on_fatal;
+	sp->on_fatal_arg = cfg->on_fatal_arg;
+	TAILQ_INIT(&sp->anchored);
+	spool_index_init(&sp->replay);
 	TAILQ_INIT(&sp->states);
 	TAILQ_INIT(&sp->contents);
 	TAILQ_INIT(&sp->groups);
@@ -122,16 +155,19 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	}
 	ret = spool_workers_open(sp);
 	if (ret == 0) {
-		ret = spool_recover(sp, cfg->queue_fd);
-	}
-	if (ret == 0) {
 		sp->event = event_new(base, sp->done_fd, EV_READ | EV_PERSIST,
 		    on_event, sp);
-		ret = sp->event != NULL ? event_add(sp->event, NULL) : -1;
+		sp->timer = evtimer_new(base, on_timer, sp);
+		ret = sp->event != NULL && sp->timer != NULL ?
+		    event_add(sp->event, NULL) : -1;
+	}
+	if (ret == 0) {
+		ret = spool_recover(sp, cfg);
 	}
 	if (ret == -1) {
 		saved = errno;
 		log_error("spool: cannot be opened: %s", strerror(saved));
+		spool_msg_free_all(sp);
 		spool_free(sp);
 		errno = saved;
 		return -1;
@@ -140,17 +176,38 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	return 0;
 }
 
+/* Until one of the threads has something to say. */
+static void
+wait_for_threads(struct spool *sp)
+{
+	struct pollfd p[2] = { { .fd = sp->done_fd, .events = POLLIN },
+		{ .fd = -1, .events = POLLIN } };
+
+	if (sp->journal != NULL) {
+		p[1].fd = journal_fd(sp->journal);
+		journal_work(sp->journal);
+	}
+	if (sp->later.head == NULL && STAILQ_EMPTY(&sp->ready)) {
+		(void)poll(p, 2, -1);
+	}
+	if (sp->journal != NULL) {
+		journal_work(sp->journal);
+	}
+	sp->settle_more = true;
+}
+
 void
 spool_close(struct spool *sp)
 {
-	struct pollfd p = { .fd = sp->done_fd, .events = POLLIN };
-
-	sp->closing = true;
-	for (turn(sp, true); sp->busy > 0; turn(sp, true)) {
+	sp->closing = sp->settle_more = true;
+	sp->settle_error = 0;
+	for (turn(sp, true); sp->busy > 0 || sp->settling > 0 ||
+	    !spool_at_rest(sp); turn(sp, true)) {
 		if (sp->later.head == NULL && STAILQ_EMPTY(&sp->ready)) {
-			(void)poll(&p, 1, -1);
+			wait_for_threads(sp);
 		}
 	}
+	spool_journal_close(sp);
 	spool_groups_free(sp);
 	while (!STAILQ_EMPTY(&sp->ready)) {
 		work_ready(sp);
@@ -246,6 +303,15 @@ spool_hold(struct spool *sp, uint64_t qid, bool on, struct slice reason,
 
 	r->done_cb = cb;
 	spool_record_hold(&r->records, qid, on, reason);
+}
+
+void
+spool_crashed(struct spool *sp, uint64_t qid, spool_done_cb *cb, void *arg)
+{
+	struct spool_req *r = request(sp, qid, REQ_STATE, arg);
+
+	r->done_cb = cb;
+	r->crash = true;
 }
 
 void

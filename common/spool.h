@@ -29,6 +29,8 @@
  *                SPOOL_REC_GROUP  in a child: u64 parent, u32 n, n times u64
  *                                 queue id of a child of the group, slice the
  *                                 parent's fates (records of the parent)
+ *                SPOOL_REC_CRASH  u8: so often a delivery agent has died with
+ *                                 the message in its hands
  *              A whole record of another kind is of a later version: skipped.
  *
  * Envelope and content never change. A damaged or cut record ends the reading
@@ -108,6 +110,13 @@ struct spool_config {
 	uint64_t memory_limit;    /* octets of fresh content and of decoded state
 	                             kept in memory; 0: SPOOL_MEMORY */
 	uint64_t (*clock_us)(void); /* NULL: CLOCK_REALTIME */
+	/* The journal: see common/journal.h. 0 segments: none. */
+	unsigned journal_segments;
+	uint32_t journal_segment_size;
+	/* A flush of the journal failed: what waits has got the error; the
+	   process is to end, so that a new start reads what is there. */
+	void (*on_fatal)(void *arg, int error);
+	void *on_fatal_arg;
 };
 
 /*
@@ -175,6 +184,7 @@ struct spool_info {
 		char *owned;     /* the spool's */
 	} *rcpts;
 	uint32_t rcpts_open;
+	uint8_t crashes;         /* see spool_crashed() */
 };
 
 /*
@@ -200,6 +210,9 @@ void spool_fates(struct spool *sp, uint64_t qid, const struct fate_item *items,
 /* hold and delete: ENOENT when there is no such message. */
 void spool_hold(struct spool *sp, uint64_t qid, bool on, struct slice reason,
     spool_done_cb *cb, void *arg);
+/* A delivery agent died with the message in its hands: one more of such. */
+void spool_crashed(struct spool *sp, uint64_t qid, spool_done_cb *cb,
+    void *arg);
 /* Remove it whole, whatever is open. */
 void spool_delete(struct spool *sp, uint64_t qid, spool_done_cb *cb, void *arg);
 
@@ -256,6 +269,7 @@ enum spool_record_kind {
 	SPOOL_REC_FATE = 1,
 	SPOOL_REC_HOLD = 2,
 	SPOOL_REC_GROUP = 4,
+	SPOOL_REC_CRASH = 5,
 };
 #define SPOOL_RECORD_HEAD 8             /* octets in front of a body */
 /* Octets of a body: a group record holds a fate for each recipient. */
@@ -267,6 +281,7 @@ struct spool_record {
 	struct fate_item fate;
 	bool on;               /* HOLD */
 	struct slice reason;
+	uint8_t crashes;       /* CRASH */
 	uint64_t parent;       /* GROUP */
 	uint32_t nsiblings;
 	struct slice siblings, fates;

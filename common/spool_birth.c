@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/codec.h"
 #include "common/spool_int.h"
 #include "common/xmalloc.h"
 
@@ -125,6 +126,81 @@ birth_done(struct spool *sp, struct spool_job *job)
 	b->done(sp, b);
 }
 
+/* -- into the journal ------------------------------------------------------------- */
+
+static void
+journaled(struct journal_entry *e)
+{
+	struct spool_birth *b = e->arg;
+	size_t i;
+
+	b->error = e->error;
+	for (i = 0; i < b->n && b->error == 0; i++) {
+		b->msgs[i]->filed = false;
+		spool_anchor(b->sp, b->msgs[i], e->lsn);
+	}
+	b->done(b->sp, b);
+}
+
+/* All contents are in memory: else there is a file already. */
+static bool
+is_in_memory(const struct spool_birth *b)
+{
+	size_t i;
+
+	for (i = 0; i < b->n; i++) {
+		if (b->drafts[i] != NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* One entry for all: the parent's fates and its children. */
+static bool
+append_group(struct spool_birth *b)
+{
+	const bool done = spool_state_open_after(b->parent->state,
+	    strbuf_slice(&b->fates)) == 0;
+	struct strbuf body, image;
+	struct slice part;
+	size_t i;
+	bool fits;
+
+	strbuf_init(&body, 0);
+	enc_u8(&body, done);
+	enc_slice(&body, done ? SL("") : strbuf_slice(&b->fates));
+	for (i = 0; i < b->n; i++) {
+		strbuf_init(&image, 0);
+		spool_add_image(b->msgs[i], &image);
+		enc_u64(&body, b->msgs[i]->qid);
+		enc_slice(&body, strbuf_slice(&image));
+		strbuf_clear(&image);
+	}
+	part = strbuf_slice(&body);
+	fits = spool_fits_journal(b->sp, part.n);
+	if (fits) {
+		journal_append(b->sp->journal, &b->entry, JOURNAL_RESERVED,
+		    SPOOL_ENTRY_GROUP, b->parent->qid, &part, 1);
+	}
+	strbuf_clear(&body);
+	return fits;
+}
+
+bool
+spool_birth_journal(struct spool_birth *b)
+{
+	if (b->sp->journal == NULL || !is_in_memory(b)) {
+		return false;
+	}
+	b->entry.done = journaled;
+	b->entry.arg = b;
+	return b->parent != NULL ? append_group(b) :
+	    spool_journal_message(b->sp, b->msgs[0], &b->entry);
+}
+
+/* -- into files ---------------------------------------------------------------------- */
+
 static void
 commit(struct spool_birth *b)
 {
@@ -178,6 +254,9 @@ spool_birth_start(struct spool_birth *b)
 
 	if (!is_sound(b)) {
 		spool_later(b->sp, &b->job);
+		return;
+	}
+	if (b->parent == NULL && spool_birth_journal(b)) {
 		return;
 	}
 	for (i = 0; i < b->n; i++) {

@@ -75,20 +75,14 @@ spool_open_file(const char *site, int dir, uint64_t qid, uint64_t parent,
 static int
 write_new(struct spool_act *a, int dir)
 {
-	struct strbuf envelope;
-	struct spool_header *h = &a->state->header;
+	struct strbuf tail;
 	char head[SPOOL_HEADER], name[SPOOL_NAME_MAX];
 	struct iovec v[3];
 	int ret;
 
-	strbuf_init(&envelope, 0);
-	envelope_encode(&a->state->envelope, &envelope);
-	(void)strbuf_add_slice(&envelope, a->records);
-	h->envelope_n = (uint32_t)(envelope.n - a->records.n);
-	h->envelope_crc = crc32c(0, envelope.p, h->envelope_n);
-	h->content_crc = crc32c(0, a->content, a->content_n);
-	a->state->end = SPOOL_HEADER + h->content_n + envelope.n;
-	spool_header_encode(h, head);
+	strbuf_init(&tail, 0);
+	spool_image(a->state, slice_make(a->content, a->content_n),
+	    a->whole ? NULL : &a->records, head, &tail);
 	spool_name_tmp(a->qid, name);
 	a->fd = io_openat("spool.accept.open", dir, name,
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
@@ -97,10 +91,10 @@ write_new(struct spool_act *a, int dir)
 		a->tmp = true;
 		v[0] = (struct iovec){ head, sizeof(head) };
 		v[1] = (struct iovec){ a->content, a->content_n };
-		v[2] = (struct iovec){ envelope.p, envelope.n };
+		v[2] = (struct iovec){ tail.p, tail.n };
 		ret = io_pwritev("spool.accept.write", a->fd, v, 3, 0);
 	}
-	strbuf_clear(&envelope);
+	strbuf_clear(&tail);
 	return ret;
 }
 

@@ -211,6 +211,15 @@ spool_record_hold(struct strbuf *out, uint64_t qid, bool on,
 }
 
 void
+spool_record_crash(struct strbuf *out, uint64_t qid, uint8_t crashes)
+{
+	size_t at = record_begin(out, SPOOL_REC_CRASH);
+
+	enc_u8(out, crashes);
+	record_end(out, at, qid);
+}
+
+void
 spool_record_group(struct strbuf *out, uint64_t qid, uint64_t parent,
     const uint64_t *siblings, size_t nsiblings, struct slice fates)
 {
@@ -258,6 +267,9 @@ decode_body(struct slice body, struct spool_record *r)
 	case SPOOL_REC_HOLD:
 		r->on = dec_u8(&d) != 0;
 		r->reason = dec_slice(&d, REPLY_TEXT_MAX);
+		return dec_done(&d);
+	case SPOOL_REC_CRASH:
+		r->crashes = dec_u8(&d);
 		return dec_done(&d);
 	case SPOOL_REC_GROUP:
 		r->parent = dec_u64(&d);

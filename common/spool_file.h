@@ -53,6 +53,7 @@ void spool_record_fate(struct strbuf *out, uint64_t qid,
     const struct fate_item *item);
 void spool_record_hold(struct strbuf *out, uint64_t qid, bool on,
     struct slice reason);
+void spool_record_crash(struct strbuf *out, uint64_t qid, uint8_t crashes);
 /* `siblings': the queue ids of all the group's children. `fates': records of
    the parent, as spool_record_fate makes them. */
 void spool_record_group(struct strbuf *out, uint64_t qid, uint64_t parent,
@@ -68,6 +69,7 @@ struct spool_state {
 	bool cut;      /* the file may be longer than that */
 	bool hold;
 	char *hold_reason; /* NULL: none */
+	uint8_t crashes;
 	struct spool_rcpt_state *rcpts;
 	uint32_t open;
 	struct strbuf group; /* a child's group record, raw; else empty */
@@ -90,6 +92,16 @@ uint32_t spool_state_open_after(const struct spool_state *st,
 /* Would this item change anything? */
 bool spool_state_news(const struct spool_state *st,
     const struct fate_item *item);
+
+/* Records that make a fresh state the same as this one. */
+void spool_state_records(const struct spool_state *st, struct strbuf *out);
+/*
+ * The file of a message, but its content: `head' (SPOOL_HEADER octets) goes in
+ * front of it, *tail (appended to) behind it: envelope, `records', or, when these
+ * are NULL, those of spool_state_records(). Sets st->header and st->end.
+ */
+void spool_image(struct spool_state *st, struct slice content,
+    const struct slice *records, char *head, struct strbuf *tail);
 
 /*
  * Decode envelope and records: `tail' is the file from the end of the content

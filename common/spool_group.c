@@ -83,7 +83,7 @@ settled(struct spool *sp, struct spool_group *g, const struct spool_op *op)
 	size_t i;
 
 	g->settling = false;
-	if (op->acts[0].kind == ACT_APPEND && st != NULL) {
+	if (op->nacts > 0 && op->acts[0].kind == ACT_APPEND && st != NULL) {
 		st->cut = op->error != 0;
 		st->end += op->error == 0 ? g->records.n : 0;
 	}
@@ -101,16 +101,69 @@ settled(struct spool *sp, struct spool_group *g, const struct spool_op *op)
 	wake_children(sp, g, op->error);
 }
 
+struct settle_entry {
+	struct journal_entry entry;
+	struct spool *sp;
+	struct spool_op *op;
+	bool removes;
+};
+
+/* The journal has the parent's fates: the children's names may be short. */
+static void
+settle_journaled(struct journal_entry *e)
+{
+	struct settle_entry *s = e->arg;
+	struct spool_group *g = s->op->arg;
+	struct spool *sp = s->sp;
+	size_t i;
+
+	if (e->error != 0) {
+		s->op->error = e->error;
+		for (i = 0; i < s->op->nlate; i++) {
+			s->op->late[i].failed = true;
+		}
+		s->op->job.done(sp, &s->op->job);
+	} else {
+		if (s->removes) {
+			spool_removed(sp, g->parent, e->lsn);
+		} else {
+			spool_changed(sp, g->parent,
+			    strbuf_slice(&g->records), e->lsn);
+		}
+		spool_submit(sp, SPOOL_COMMITTER, &s->op->job);
+	}
+	free(s);
+}
+
+static void
+settle_by_journal(struct spool *sp, struct spool_group *g, struct spool_op *op,
+    bool removes)
+{
+	struct settle_entry *s = xcalloc(1, sizeof(*s));
+
+	s->sp = sp;
+	s->op = op;
+	s->removes = removes;
+	s->entry.done = settle_journaled;
+	s->entry.arg = s;
+	spool_journal_change(sp, g->parent->qid, removes,
+	    strbuf_slice(&g->records), &s->entry);
+}
+
 /* Write the parent, then rename the children. `done' gets op->arg = g. */
 static void
 settle(struct spool *sp, struct spool_group *g,
     void (*done)(struct spool *sp, struct spool_job *job))
 {
 	struct spool_msg *p = g->parent;
+	const bool removes = p->state == NULL || p->state->open == 0 ||
+	    !p->indexed;
 	struct spool_op *op;
 	size_t i;
 
-	if (p->state != NULL && p->state->open > 0 && p->indexed) {
+	if (sp->journal != NULL) {
+		op = spool_op_new(0);
+	} else if (!removes) {
 		op = spool_append_op(p, strbuf_slice(&g->records));
 	} else {
 		op = spool_remove_op(p);
@@ -125,7 +178,11 @@ settle(struct spool *sp, struct spool_group *g,
 	op->job.done = done;
 	g->settling = true;
 	p->busy = true;
-	spool_submit(sp, SPOOL_COMMITTER, &op->job);
+	if (sp->journal != NULL) {
+		settle_by_journal(sp, g, op, removes);
+	} else {
+		spool_submit(sp, SPOOL_COMMITTER, &op->job);
+	}
 }
 
 /* -- a new group ---------------------------------------------------------------------- */
@@ -189,6 +246,39 @@ group_new(struct spool *sp, struct spool_msg *parent, struct spool_birth *b)
 	return g;
 }
 
+static void
+not_born(struct spool *sp, const struct spool_birth *b)
+{
+	struct spool_msg *m = b->parent;
+
+	spool_log_failed(m->qid, "given children", b->error);
+	m->busy = false;
+	spool_req_answer(sp, m, b->error, false);
+	spool_msg_ready(sp, m);
+}
+
+/* One entry of the journal has it all. */
+static void
+group_journaled(struct spool *sp, struct spool_birth *b)
+{
+	struct spool_msg *m = b->parent;
+
+	if (b->error != 0) {
+		not_born(sp, b);
+		return;
+	}
+	spool_msg_apply(sp, m, strbuf_slice(&b->fates));
+	if (m->state->open == 0) {
+		spool_removed(sp, m, b->entry.lsn);
+	} else {
+		spool_changed(sp, m, strbuf_slice(&b->fates), b->entry.lsn);
+		if (m->filed) {
+			spool_msg_drop_content(sp, m);
+		}
+	}
+	group_finish(sp, m);
+}
+
 /* The children are durable, or the group did not happen. */
 static void
 group_born(struct spool *sp, struct spool_birth *b)
@@ -198,15 +288,14 @@ group_born(struct spool *sp, struct spool_birth *b)
 	int error;
 
 	if (b->error != 0) {
-		spool_log_failed(m->qid, "given children", b->error);
-		m->busy = false;
-		spool_req_answer(sp, m, b->error, false);
-		spool_msg_ready(sp, m);
+		not_born(sp, b);
 		return;
 	}
 	g = group_new(sp, m, b);
 	spool_msg_apply(sp, m, strbuf_slice(&g->records));
-	spool_msg_drop_content(sp, m);
+	if (m->filed) {
+		spool_msg_drop_content(sp, m);
+	}
 	/* A parent that is itself an unsettled child must not be removed now:
 	   this group is settled when its own children go. */
 	error = m->state->open == 0 && m->group != NULL ? EAGAIN : 0;
@@ -274,9 +363,13 @@ spool_group_work(struct spool *sp, struct spool_msg *m)
 	b->parent = m;
 	b->fates = r->records;
 	strbuf_init(&r->records, 0);
+	m->busy = true;
+	b->done = group_journaled;
+	if (m->group == NULL && spool_birth_journal(b)) {
+		return;
+	}
 	b->done = group_born;
 	make_records(b);
-	m->busy = true;
 	spool_birth_start(b);
 }
 

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/queue.h>
 
+#include "common/journal.h"
 #include "common/spool.h"
 #include "common/spool_file.h"
 #include "common/spool_index.h"
@@ -76,6 +77,7 @@ struct spool_act {
 	size_t content_n;
 	/* CREATE: the first records; APPEND: all. Borrowed. */
 	struct slice records;
+	bool whole;           /* CREATE: records of all that the state says */
 	uint64_t end;         /* APPEND: where */
 	bool cut;             /* APPEND: truncate to `end' first */
 	/* the committer's: */
@@ -162,8 +164,10 @@ struct spool_req {
 	struct strbuf records;
 	uint32_t index_max;  /* the largest recipient index in `records' */
 	bool invalid;        /* an item that no message can have */
+	bool crash;          /* STATE: one crash mark more */
 	struct spool_birth *birth; /* GROUP */
 	struct spool_group *group; /* SETTLE */
+	bool flushed;        /* SETTLE: the journal has the parent's fates */
 };
 
 /*
@@ -183,6 +187,13 @@ struct spool_group {
 struct spool_msg {
 	uint64_t qid;
 	bool indexed;       /* accepted, and not gone */
+	bool filed;         /* it has a file; else all of it is here and in the
+	                       journal */
+	bool doomed;        /* gone, but its file is there still */
+	bool settling;
+	uint64_t anchor;    /* segment of the journal; 0: needs none */
+	struct strbuf pending; /* records in the journal that the file has not */
+	TAILQ_ENTRY(spool_msg) by_anchor;
 	bool busy;          /* the head's job is in flight */
 	bool ready;         /* on sp->ready */
 	bool checked;       /* the content's checksum is known to be right */
@@ -206,6 +217,7 @@ struct spool_msg {
  */
 struct spool_birth {
 	struct spool_job job;        /* to be refused at the turn's end */
+	struct journal_entry entry;
 	struct spool *sp;
 	size_t n;
 	struct spool_msg **msgs;
@@ -244,7 +256,26 @@ struct spool {
 	struct spool_jobs later; /* the loop's own: `done' at the turn's end */
 	struct spool_worker workers[SPOOL_THREADS];
 	bool in_turn, closing;
+	/* spool_journal.c; journal NULL: there is none */
+	struct journal *journal;
+	bool running;          /* it has been started */
+	TAILQ_HEAD(spool_anchored, spool_msg) anchored; /* rising anchors */
+	size_t nanchored;
+	uint64_t last_lsn;     /* of the entries that were answered */
+	size_t settling;
+	bool settle_more;      /* there may be something to settle */
+	int settle_error;
+	uint64_t settle_pause; /* ms: not before */
+	uint64_t spilled, settled; /* so far */
+	int failed;            /* the journal cannot be written any more */
+	void (*on_fatal)(void *arg, int error);
+	void *on_fatal_arg;
+	struct event *timer;
+	struct spool_index replay; /* at the start only: spool_replay.c */
 };
+
+/* In so many ms, if not before, something is to be done. */
+void spool_timer(struct spool *sp, unsigned ms);
 
 /* Hand a job to a thread, at the end of this turn. */
 void spool_submit(struct spool *sp, enum spool_thread t, struct spool_job *job);
@@ -266,6 +297,8 @@ uint64_t spool_clock(const struct spool *sp);
 uint64_t spool_next_qid(struct spool *sp);
 /* At the start, after the scan: what else the ids must be above. */
 int spool_qid_recover(struct spool *sp);
+/* A file that an id was written to was changed at that time. */
+void spool_qid_after_file(struct spool *sp, uint64_t time_us);
 
 /* To the log: an operation of the committer that failed. */
 void spool_log_failed(uint64_t qid, const char *what, int error);
@@ -290,6 +323,9 @@ void spool_msg_apply(struct spool *sp, struct spool_msg *m,
 void spool_msg_enter(struct spool *sp, struct spool_msg *m);
 /* It is no more. */
 void spool_msg_leave(struct spool *sp, struct spool_msg *m);
+/* Its file is not there as it should be: it leaves, and nothing is kept up to
+   date any more. */
+void spool_msg_lost(struct spool *sp, struct spool_msg *m);
 /* Frees it when nothing holds it. */
 void spool_msg_release(struct spool *sp, struct spool_msg *m);
 /* One that was never kept nor entered. */
@@ -314,11 +350,72 @@ struct spool_op *spool_remove_op(const struct spool_msg *m);
 struct spool_op *spool_append_op(const struct spool_msg *m,
     struct slice records);
 
+/* -- spool_journal.c ------------------------------------------------------------ */
+
+/* Kinds of entries of the journal. */
+enum spool_entry_kind {
+	SPOOL_ENTRY_MESSAGE = 1, /* the image of its file */
+	SPOOL_ENTRY_STATE = 2,   /* state records */
+	SPOOL_ENTRY_DONE = 3,    /* it is removed */
+	SPOOL_ENTRY_GROUP = 4,   /* of the parent: u8 done, slice state records
+	                            (unless done), then of each child: u64 queue
+	                            id, slice image */
+};
+
+/* The position `lsn' says something of m that no file has. */
+void spool_anchor(struct spool *sp, struct spool_msg *m, uint64_t lsn);
+void spool_unanchor(struct spool *sp, struct spool_msg *m);
+/* Records that its file is to get. */
+void spool_set_pending(struct spool *sp, struct spool_msg *m,
+    struct slice records);
+/* An entry with a body of so many octets can be. */
+bool spool_fits_journal(const struct spool *sp, size_t octets);
+/* A fresh message's image to the end of *out. */
+void spool_add_image(struct spool_msg *m, struct strbuf *out);
+/* False: it is too large, nothing is done. */
+bool spool_journal_message(struct spool *sp, struct spool_msg *m,
+    struct journal_entry *e);
+void spool_journal_change(struct spool *sp, uint64_t qid, bool done,
+    struct slice records, struct journal_entry *e);
+/* The journal says so now, at `lsn'; m's state does already. */
+void spool_changed(struct spool *sp, struct spool_msg *m, struct slice records,
+    uint64_t lsn);
+void spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn);
+/* Makes the file of a message that has none, with all that its state says. */
+struct spool_op *spool_create_op(struct spool_msg *m);
+/* Bring its file up to date, or make it; m is busy meanwhile. False: its state
+   is being read first. */
+bool spool_settle(struct spool *sp, struct spool_msg *m);
+/* It could not be done, for now. */
+void spool_settle_later(struct spool *sp, int error);
+/* At a turn's end: as many as there is need for. */
+void spool_settle_some(struct spool *sp);
+void spool_journal_ready(struct spool *sp);
+/* Files say all, or cannot be made to. */
+bool spool_at_rest(const struct spool *sp);
+void spool_journal_close(struct spool *sp);
+
+/* spool_replay.c: what the journal says at the start */
+int spool_replay_open(struct spool *sp, const struct spool_config *cfg);
+/* Before groups are judged: what is done, and what has no file. */
+int spool_replay_messages(struct spool *sp);
+bool spool_replay_is_done(const struct spool *sp, uint64_t qid);
+/* A group is found to have happened: its parent gets these. */
+void spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
+    bool done);
+/* After that: what the files have not yet; then the copies. */
+int spool_replay_finish(struct spool *sp);
+void spool_replay_free(struct spool *sp);
+
 /* spool_birth.c */
 struct spool_birth *spool_birth_new(struct spool *sp,
     struct spool_draft **drafts, struct envelope *es, size_t n);
 /* Write it all; b->done with b->error. */
 void spool_birth_start(struct spool_birth *b);
+/* The same, by one entry of the journal, if all of it is small enough; else
+   false, and nothing is done. A group: also the parent's fates. */
+bool spool_birth_journal(struct spool_birth *b);
+
 /* Frees it, and drafts and messages that are still its own. */
 void spool_birth_free(struct spool_birth *b);
 /* The i-th message is the spool's from now on: kept, entered, announced. */
@@ -349,6 +446,6 @@ void spool_draft_finish(struct spool_draft *d, struct spool_state *st,
 void spool_draft_given(struct spool_draft *d);
 
 /* spool_recover.c */
-int spool_recover(struct spool *sp, int queue_fd);
+int spool_recover(struct spool *sp, const struct spool_config *cfg);
 
 #endif

@@ -19,6 +19,8 @@ spool_msg_new(uint64_t qid)
 	struct spool_msg *m = xcalloc(1, sizeof(*m));
 
 	m->qid = qid;
+	m->filed = true;
+	strbuf_init(&m->pending, 0);
 	STAILQ_INIT(&m->reqs);
 	return m;
 }
@@ -91,7 +93,9 @@ spool_msg_keep_content(struct spool *sp, struct spool_msg *m)
 {
 	if (m->content != NULL) {
 		sp->memory += m->content_n;
-		TAILQ_INSERT_TAIL(&sp->contents, m, by_content);
+		if (m->filed) { /* else it is needed until it is */
+			TAILQ_INSERT_TAIL(&sp->contents, m, by_content);
+		}
 	}
 }
 
@@ -100,7 +104,9 @@ spool_msg_drop_content(struct spool *sp, struct spool_msg *m)
 {
 	if (m->content != NULL) {
 		sp->memory -= m->content_n;
-		TAILQ_REMOVE(&sp->contents, m, by_content);
+		if (m->filed) {
+			TAILQ_REMOVE(&sp->contents, m, by_content);
+		}
 		free(m->content);
 		m->content = NULL;
 	}
@@ -126,7 +132,7 @@ spool_msg_trim(struct spool *sp)
 	}
 	while (sp->memory > sp->memory_limit && tries < TRIM_TRIES &&
 	    (m = TAILQ_FIRST(&sp->states)) != NULL) {
-		if (is_idle(m)) {
+		if (is_idle(m) && m->filed) {
 			drop_state(sp, m);
 			spool_msg_release(sp, m);
 		} else { /* it is in use: as if it were the newest */
@@ -160,6 +166,7 @@ void
 spool_msg_free(struct spool_msg *m)
 {
 	spool_state_free(m->state);
+	strbuf_clear(&m->pending);
 	free(m->content);
 	free(m);
 }
@@ -169,7 +176,7 @@ spool_msg_release(struct spool *sp, struct spool_msg *m)
 {
 	void **place;
 
-	if (!is_idle(m) || m->group != NULL) {
+	if (!is_idle(m) || m->group != NULL || m->anchor != 0) {
 		return;
 	}
 	if (!m->indexed) {
@@ -221,7 +228,14 @@ spool_msg_corrupt(struct spool *sp, struct spool_msg *m, const char *why)
 	sp->busy++;
 	sp->corrupt++;
 	spool_submit(sp, SPOOL_COMMITTER, &op->job);
+	spool_msg_lost(sp, m);
+}
+
+void
+spool_msg_lost(struct spool *sp, struct spool_msg *m)
+{
 	spool_msg_leave(sp, m);
+	spool_unanchor(sp, m);
 }
 
 void
@@ -230,6 +244,13 @@ spool_msg_free_all(struct spool *sp)
 	struct spool_msg *m;
 
 	sp->memory_limit = 0;
+	while ((m = TAILQ_FIRST(&sp->anchored)) != NULL) {
+		TAILQ_REMOVE(&sp->anchored, m, by_anchor);
+		m->anchor = 0;
+		spool_msg_drop_content(sp, m);
+		m->filed = true;
+		spool_msg_release(sp, m);
+	}
 	while ((m = TAILQ_FIRST(&sp->contents)) != NULL) {
 		spool_msg_drop_content(sp, m);
 		spool_msg_release(sp, m);

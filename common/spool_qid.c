@@ -90,6 +90,12 @@ raise_last(struct spool *sp, uint64_t qid)
 	}
 }
 
+void
+spool_qid_after_file(struct spool *sp, uint64_t time_us)
+{
+	raise_last(sp, time_us + COARSE_US);
+}
+
 /* A mark that the clock has passed has done its duty; that it stays is no harm. */
 static int
 read_mark(struct spool *sp)
@@ -124,8 +130,9 @@ spool_qid_recover(struct spool *sp)
 		}
 		/* a test's own clock is not the one of the files */
 		if (sp->clock_us == NULL && st.st_mtim.tv_sec > 0) {
-			raise_last(sp, (uint64_t)st.st_mtim.tv_sec * 1000000 +
-			    (uint64_t)st.st_mtim.tv_nsec / 1000 + COARSE_US);
+			spool_qid_after_file(sp, (uint64_t)
+			    st.st_mtim.tv_sec * 1000000 +
+			    (uint64_t)st.st_mtim.tv_nsec / 1000);
 		}
 	}
 	return read_mark(sp);

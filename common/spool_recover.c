@@ -21,6 +21,8 @@
 struct child {
 	uint64_t qid, parent;
 	bool gone;            /* undone, or not readable */
+	bool kept;
+	bool done;            /* it was there, and has been dealt with */
 };
 
 struct recovery {
@@ -91,7 +93,8 @@ add_child(struct recovery *rc, uint64_t qid, uint64_t parent)
 		    rc->nchildren == 0 ? 1 : rc->nchildren * 2,
 		    sizeof(*rc->children));
 	}
-	rc->children[rc->nchildren++] = (struct child){ qid, parent, false };
+	rc->children[rc->nchildren++] = (struct child){ .qid = qid,
+		.parent = parent };
 }
 
 static void
@@ -245,19 +248,38 @@ take_file(struct spool *sp, enum spool_act_kind kind, uint64_t qid,
 	return run_op(sp, op);
 }
 
-/* The child's mail is the spool's now. */
 static int
-keep_child(struct spool *sp, const struct child *c)
+rename_child(struct spool *sp, const struct child *c)
 {
 	char from[SPOOL_NAME_MAX], to[SPOOL_NAME_MAX];
 	int dir = sp->dirs[spool_dir_of(c->qid)];
 
 	spool_name(c->qid, c->parent, from);
 	spool_name(c->qid, 0, to);
-	if (io_renameat("spool.start.rename", dir, from, dir, to) == -1) {
-		return -1;
-	}
+	return io_renameat("spool.start.rename", dir, from, dir, to);
+}
+
+/* The child's mail is the spool's now. With a journal it gets its name when its
+   parent's fates are durable. */
+static int
+keep_child(struct spool *sp, struct child *c)
+{
 	(void)spool_index_add(&sp->index, c->qid);
+	c->kept = true;
+	return sp->journal != NULL ? 0 : rename_child(sp, c);
+}
+
+static int
+rename_children(struct recovery *rc)
+{
+	size_t i;
+
+	for (i = 0; i < rc->nchildren && rc->sp->journal != NULL; i++) {
+		if (rc->children[i].kept &&
+		    rename_child(rc->sp, &rc->children[i]) == -1) {
+			return -1;
+		}
+	}
 	return 0;
 }
 
@@ -270,6 +292,11 @@ record_fates(struct spool *sp, const struct spool_state *st,
 	uint64_t qid = st->header.qid;
 	int ret;
 
+	if (sp->journal != NULL) {
+		spool_replay_fates(sp, qid, fates,
+		    spool_state_open_after(st, fates) == 0);
+		return 0;
+	}
 	if (spool_state_open_after(st, fates) == 0) {
 		ret = take_file(sp, ACT_REMOVE, qid, 0);
 		if (ret == 0) {
@@ -335,18 +362,29 @@ with_parent(struct recovery *rc, struct child *c, const struct spool_record *r)
 {
 	struct spool *sp = rc->sp;
 	struct spool_loaded l;
+	struct spool_msg *m;
+	const struct child *up;
+	void **place = spool_index_find(&sp->index, c->parent);
 	int ret;
 
-	if (spool_index_find(&sp->index, c->parent) == NULL) {
+	if (place == NULL) {
 		return keep_child(sp, c);
 	}
-	spool_load(sp, c->parent, 0, &l);
+	m = *place; /* known from the journal */
+	if (m != NULL && m->state != NULL) {
+		return decide(rc, c, r, m->state);
+	}
+	up = find_child(rc, c->parent); /* its name may be the long one yet */
+	spool_load(sp, c->parent, up != NULL ? up->parent : 0, &l);
 	if (l.error == EBADMSG) { /* told and set aside when it is read again */
 		return keep_child(sp, c);
 	}
 	if (l.error != 0) {
 		errno = l.error;
 		return -1;
+	}
+	if (m != NULL) {
+		(void)spool_state_apply(l.state, strbuf_slice(&m->pending));
 	}
 	ret = decide(rc, c, r, l.state);
 	spool_state_free(l.state);
@@ -411,6 +449,14 @@ recover_children(struct recovery *rc)
 			c->gone = true;
 			continue;
 		}
+		if (spool_replay_is_done(rc->sp, c->qid)) {
+			c->done = true;
+			if (take_file(rc->sp, ACT_REMOVE, c->qid,
+			    c->parent) == -1) {
+				return -1;
+			}
+			continue;
+		}
 		if (rc->nchildren == 1) {
 			break;
 		}
@@ -421,7 +467,7 @@ recover_children(struct recovery *rc)
 		spool_state_free(l.state);
 	}
 	for (i = 0; i < rc->nchildren; i++) {
-		if (!rc->children[i].gone &&
+		if (!rc->children[i].gone && !rc->children[i].done &&
 		    recover_child(rc, &rc->children[i]) == -1) {
 			return -1;
 		}
@@ -430,21 +476,33 @@ recover_children(struct recovery *rc)
 }
 
 int
-spool_recover(struct spool *sp, int queue_fd)
+spool_recover(struct spool *sp, const struct spool_config *cfg)
 {
 	struct recovery rc = { .sp = sp };
 	unsigned dir;
-	int ret = open_dirs(sp, queue_fd);
+	int ret = open_dirs(sp, cfg->queue_fd);
 
 	if (ret == 0) {
 		ret = spool_qid_recover(sp);
+	}
+	if (ret == 0 && cfg->journal_segments > 0) {
+		ret = spool_replay_open(sp, cfg);
 	}
 	for (dir = 0; dir < SPOOL_DIRS && ret == 0; dir++) {
 		ret = scan_dir(&rc, dir);
 	}
 	if (ret == 0) {
 		fill_index(&rc);
+		ret = spool_replay_messages(sp);
+	}
+	if (ret == 0) {
 		ret = recover_children(&rc);
+	}
+	if (ret == 0) {
+		ret = spool_replay_finish(sp);
+	}
+	if (ret == 0) {
+		ret = rename_children(&rc);
 	}
 	if (ret == 0 && rc.foreign > FOREIGN_NAMED) {
 		log_warn("spool: %zu files below queue/ are not queue files",
@@ -454,6 +512,7 @@ spool_recover(struct spool *sp, int queue_fd)
 		log_info("spool: %zu messages, %zu corrupt, %zu leftovers "
 		    "removed", sp->index.entries, sp->corrupt, rc.leftovers);
 	}
+	spool_replay_free(sp);
 	free(rc.ids);
 	free(rc.children);
 	return ret;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "common/crc32c.h"
 #include "common/spool_file.h"
 #include "common/xmalloc.h"
 
@@ -155,6 +156,11 @@ spool_state_apply(struct spool_state *st, struct slice in)
 		case SPOOL_REC_HOLD:
 			apply_hold(st, &r);
 			break;
+		case SPOOL_REC_CRASH:
+			if (r.crashes > st->crashes) {
+				st->crashes = r.crashes;
+			}
+			break;
 		case SPOOL_REC_GROUP:
 			strbuf_reset(&st->group);
 			(void)strbuf_add(&st->group, at, (size_t)(in.p - at));
@@ -162,6 +168,60 @@ spool_state_apply(struct spool_state *st, struct slice in)
 		}
 	}
 	return all - in.n;
+}
+
+void
+spool_state_records(const struct spool_state *st, struct strbuf *out)
+{
+	const uint64_t qid = st->header.qid;
+	uint32_t i;
+
+	if (st->group.n > 0) {
+		(void)strbuf_add_slice(out, strbuf_slice(&st->group));
+	}
+	for (i = 0; i < st->envelope.nrcpts; i++) {
+		const struct spool_rcpt_state *r = &st->rcpts[i];
+		struct fate_item item = { .index = i, .fate = r->fate,
+			.attempt = r->attempt, .next_at = r->next_at,
+			.esc = slice_of(r->esc), .reply = slice_of(r->reply),
+			.relay = slice_of(r->relay) };
+
+		if (r->fate != FATE_NONE) {
+			spool_record_fate(out, qid, &item);
+		}
+		if (r->warned && !is_done(r->fate)) {
+			item = (struct fate_item){ .index = i,
+				.fate = FATE_WARNED };
+			spool_record_fate(out, qid, &item);
+		}
+	}
+	if (st->hold) {
+		spool_record_hold(out, qid, true, slice_of(
+		    st->hold_reason != NULL ? st->hold_reason : ""));
+	}
+	if (st->crashes > 0) {
+		spool_record_crash(out, qid, st->crashes);
+	}
+}
+
+void
+spool_image(struct spool_state *st, struct slice content,
+    const struct slice *records, char *head, struct strbuf *tail)
+{
+	struct spool_header *h = &st->header;
+	const size_t at = tail->n;
+
+	envelope_encode(&st->envelope, tail);
+	h->envelope_n = (uint32_t)(tail->n - at);
+	h->envelope_crc = crc32c(0, tail->p + at, h->envelope_n);
+	h->content_crc = crc32c(0, content.p, content.n);
+	if (records != NULL) {
+		(void)strbuf_add_slice(tail, *records);
+	} else {
+		spool_state_records(st, tail);
+	}
+	st->end = SPOOL_HEADER + h->content_n + (tail->n - at);
+	spool_header_encode(h, head);
 }
 
 static int

@@ -33,6 +33,7 @@ answer_info(struct spool_msg *m, const struct spool_req *r, int error)
 		.hold_reason = st->hold_reason != NULL ? st->hold_reason : "",
 		.rcpts = st->rcpts,
 		.rcpts_open = st->open,
+		.crashes = st->crashes,
 	};
 	r->info_cb(r->arg, m->qid, 0, &info);
 }
@@ -100,9 +101,13 @@ read_failed(struct spool *sp, struct spool_msg *m, int error, const char *why)
 		spool_log_failed(m->qid, "read", error);
 	}
 	if (error == ENOENT) { /* somebody's hand */
-		spool_msg_leave(sp, m);
+		spool_msg_lost(sp, m);
 	}
-	spool_req_answer(sp, m, error, false);
+	if (!STAILQ_EMPTY(&m->reqs)) {
+		spool_req_answer(sp, m, error, false);
+	} else if (m->anchor != 0) { /* it was to be settled */
+		spool_settle_later(sp, error);
+	}
 }
 
 struct load_job {
@@ -138,7 +143,9 @@ load_done(struct spool *sp, struct spool_job *job)
 			    "follows is ignored", id);
 		}
 		spool_msg_keep_state(sp, m, l->got.state);
+		spool_msg_apply(sp, m, strbuf_slice(&m->pending));
 	}
+	sp->settle_more = true; /* who waits for this to be settled */
 	spool_msg_ready(sp, m);
 	free(l);
 }
@@ -248,6 +255,10 @@ work_content(struct spool *sp, struct spool_msg *m)
 		content_from_memory(sp, m);
 		return;
 	}
+	if (!m->filed) {
+		(void)spool_settle(sp, m);
+		return;
+	}
 	j = xcalloc(1, sizeof(*j));
 	j->job.run = content_run;
 	j->job.done = content_done;
@@ -289,9 +300,49 @@ spool_append_op(const struct spool_msg *m, struct slice records)
 
 /* An append, or a removal, that answers the first m->merged requests. */
 struct state_job {
+	struct journal_entry entry;
+	struct spool *sp;
 	struct spool_msg *m;
 	struct strbuf records;
+	bool removes;
 };
+
+static void
+state_answer(struct spool *sp, struct state_job *j, int error)
+{
+	struct spool_msg *m = j->m;
+
+	m->busy = false;
+	if (error != 0) {
+		spool_log_failed(m->qid, j->removes ? "removed" : "changed",
+		    error);
+	}
+	for (; m->merged > 0; m->merged--) {
+		spool_req_answer(sp, m, error, j->removes && error == 0);
+	}
+	spool_msg_ready(sp, m);
+	strbuf_clear(&j->records);
+	free(j);
+}
+
+/* The journal has it, or has failed. */
+static void
+state_journaled(struct journal_entry *e)
+{
+	struct state_job *j = e->arg;
+	struct spool_msg *m = j->m;
+
+	if (e->error == 0 && j->removes) {
+		spool_removed(j->sp, m, e->lsn);
+	} else if (e->error == 0) {
+		spool_msg_apply(j->sp, m, strbuf_slice(&j->records));
+		spool_changed(j->sp, m, strbuf_slice(&j->records), e->lsn);
+		if (m->filed) { /* not needed for a while */
+			spool_msg_drop_content(j->sp, m);
+		}
+	}
+	state_answer(j->sp, j, e->error);
+}
 
 static void
 state_done(struct spool *sp, struct spool_job *job)
@@ -299,30 +350,18 @@ state_done(struct spool *sp, struct spool_job *job)
 	struct spool_op *op = (struct spool_op *)job;
 	struct state_job *j = op->arg;
 	struct spool_msg *m = j->m;
-	bool removed = op->acts[0].kind == ACT_REMOVE;
-	bool gone = removed && op->error == 0;
 
-	m->busy = false;
-	if (op->error != 0) {
-		spool_log_failed(m->qid, removed ? "removed" : "changed",
-		    op->error);
-	}
-	if (gone || op->error == ENOENT) {
+	if ((j->removes && op->error == 0) || op->error == ENOENT) {
 		spool_msg_leave(sp, m);
 	} else if (op->error == 0) {
 		m->state->end += j->records.n;
 		m->state->cut = false;
 		spool_msg_apply(sp, m, strbuf_slice(&j->records));
 		spool_msg_drop_content(sp, m); /* not needed for a while */
-	} else if (!removed) {
+	} else if (!j->removes) {
 		m->state->cut = true;
 	}
-	for (; m->merged > 0; m->merged--) {
-		spool_req_answer(sp, m, op->error, gone);
-	}
-	spool_msg_ready(sp, m);
-	strbuf_clear(&j->records);
-	free(j);
+	state_answer(sp, j, op->error);
 	free(op);
 }
 
@@ -350,16 +389,24 @@ is_sound(const struct spool_msg *m, const struct spool_req *r)
 	return !r->invalid && r->index_max < m->state->envelope.nrcpts;
 }
 
+/* Octets of records in one append, but for those of one request alone. */
+#define MERGE_MAX (64 * 1024)
+
 /* Take in the requests that can be answered together; returns how many. */
 static size_t
 merge_state(const struct spool_msg *m, struct strbuf *out)
 {
 	const struct spool_req *r;
 	size_t n = 0;
+	uint8_t crashes = m->state->crashes;
 
 	STAILQ_FOREACH (r, &m->reqs, next) {
-		if (r->kind != REQ_STATE || !is_sound(m, r)) {
+		if (r->kind != REQ_STATE || !is_sound(m, r) ||
+		    (n > 0 && out->n + r->records.n > MERGE_MAX)) {
 			break;
+		}
+		if (r->crash && crashes < UINT8_MAX) {
+			spool_record_crash(out, m->qid, ++crashes);
 		}
 		add_news(m, r, out);
 		n++;
@@ -373,16 +420,23 @@ submit_state(struct spool *sp, struct spool_msg *m, struct strbuf *records)
 	struct state_job *j = xcalloc(1, sizeof(*j));
 	struct spool_op *op;
 
+	j->sp = sp;
 	j->m = m;
 	j->records = *records;
-	if (spool_state_open_after(m->state, strbuf_slice(records)) == 0) {
-		op = spool_remove_op(m);
-	} else {
-		op = spool_append_op(m, strbuf_slice(&j->records));
+	j->removes = spool_state_open_after(m->state,
+	    strbuf_slice(records)) == 0;
+	m->busy = true;
+	if (sp->journal != NULL) {
+		j->entry.done = state_journaled;
+		j->entry.arg = j;
+		spool_journal_change(sp, m->qid, j->removes,
+		    strbuf_slice(&j->records), &j->entry);
+		return;
 	}
+	op = j->removes ? spool_remove_op(m) :
+	    spool_append_op(m, strbuf_slice(&j->records));
 	op->arg = j;
 	op->job.done = state_done;
-	m->busy = true;
 	spool_submit(sp, SPOOL_COMMITTER, &op->job);
 }
 
@@ -439,6 +493,41 @@ delete_done(struct spool *sp, struct spool_job *job)
 	free(op);
 }
 
+struct delete_job {
+	struct journal_entry entry;
+	struct spool *sp;
+	struct spool_msg *m;
+};
+
+static void
+delete_journaled(struct journal_entry *e)
+{
+	struct delete_job *d = e->arg;
+
+	d->m->busy = false;
+	if (e->error == 0) {
+		spool_removed(d->sp, d->m, e->lsn);
+	} else {
+		spool_log_failed(d->m->qid, "removed", e->error);
+	}
+	spool_req_answer(d->sp, d->m, e->error, true);
+	spool_msg_ready(d->sp, d->m);
+	free(d);
+}
+
+static void
+delete_by_journal(struct spool *sp, struct spool_msg *m)
+{
+	struct delete_job *d = xcalloc(1, sizeof(*d));
+
+	d->sp = sp;
+	d->m = m;
+	d->entry.done = delete_journaled;
+	d->entry.arg = d;
+	m->busy = true;
+	spool_journal_change(sp, m->qid, true, SL(""), &d->entry);
+}
+
 static void
 work_delete(struct spool *sp, struct spool_msg *m)
 {
@@ -450,6 +539,10 @@ work_delete(struct spool *sp, struct spool_msg *m)
 	}
 	if (error != 0) {
 		spool_req_answer(sp, m, error, false);
+		return;
+	}
+	if (sp->journal != NULL) {
+		delete_by_journal(sp, m);
 		return;
 	}
 	op = spool_remove_op(m);

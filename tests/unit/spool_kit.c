@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/journal.h"
 #include "common/qid.h"
 #include "common/xmalloc.h"
 #include "tests/unit/spool_kit.h"
@@ -55,6 +56,14 @@ on_accepted(void *arg, uint64_t qid)
 	}
 }
 
+bool kit_journal;
+
+static void
+on_fatal(void *arg, int error)
+{
+	((struct kit *)arg)->failed = error;
+}
+
 bool
 kit_open(struct kit *k, const struct spool_config *cfg)
 {
@@ -63,6 +72,13 @@ kit_open(struct kit *k, const struct spool_config *cfg)
 	if (cfg != NULL) {
 		own = *cfg;
 	}
+	if (kit_journal && own.journal_segments == 0) {
+		own.journal_segments = 4;
+		own.journal_segment_size = JOURNAL_SEGMENT_MIN;
+	}
+	k->failed = 0;
+	own.on_fatal = on_fatal;
+	own.on_fatal_arg = k;
 	k->nannounced = 0;
 	k->fd = open(k->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	k->base = event_base_new();
@@ -405,8 +421,11 @@ count_one(const char *path, const struct stat *st, int what, struct FTW *ftw)
 size_t
 kit_files(const struct kit *k)
 {
+	char queue[300];
+
+	(void)snprintf(queue, sizeof(queue), "%s/queue", k->path);
 	nfiles = 0;
-	(void)nftw(k->path, count_one, 16, FTW_PHYS);
+	(void)nftw(queue, count_one, 16, FTW_PHYS);
 	return nfiles;
 }
 

@@ -14,6 +14,7 @@ struct kit {
 	struct spool *sp;
 	uint64_t announced[64]; /* spool_on_accepted() since kit_open() */
 	size_t nannounced;
+	int failed; /* the journal is: a new start is needed */
 	/* the answer of the last call: */
 	bool answered;
 	int error;
@@ -39,6 +40,8 @@ struct kit {
 void kit_make(struct kit *k);
 /* Removes it. */
 void kit_remove(struct kit *k);
+/* Spools have a journal from now on, a small one, when `cfg' says nothing. */
+extern bool kit_journal;
 /* spool_open(); false: errno in k->error. */
 bool kit_open(struct kit *k, const struct spool_config *cfg);
 void kit_close(struct kit *k);

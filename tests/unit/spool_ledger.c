@@ -34,11 +34,18 @@ must_find(struct ledger *l, uint64_t qid)
 static void
 add(struct ledger *l, uint64_t qid, uint64_t size, uint64_t nrcpts, int group)
 {
-	if (l->nmail == LEDGER_MAIL || nrcpts > LEDGER_RCPTS ||
-	    find(l, qid) != NULL) {
-		abort(); /* full, or a queue id given twice */
+	struct ledger_mail *m = find(l, qid);
+
+	if (m != NULL && !m->refused) {
+		abort(); /* a queue id given twice */
 	}
-	l->mail[l->nmail++] = (struct ledger_mail){ .qid = qid,
+	if (m == NULL) {
+		m = &l->mail[l->nmail++];
+	}
+	if (l->nmail > LEDGER_MAIL || nrcpts > LEDGER_RCPTS) {
+		abort();
+	}
+	*m = (struct ledger_mail){ .qid = qid,
 		.size = (size_t)size, .nrcpts = (uint32_t)nrcpts,
 		.hold_known = { true, false }, .group = group };
 }

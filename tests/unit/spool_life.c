@@ -43,6 +43,10 @@ may_be_silent(const char *site, bool group)
 	static const char *const sites[] = { "spool.read.close",
 		"spool.accept.undo", "spool.large.undo", "spool.group.rename",
 		"spool.start.", "spool.corrupt." };
+	static const char *const behind[] = { "journal.make", "journal.re",
+		"journal.undo", "journal.close", "journal.aside",
+		"journal.mkdir", "journal.open", "journal.copy.",
+		"spool.replay." };
 	static const char *const settling[] = { "spool.state.", "spool.done.",
 		"spool.dir.sync", "spool.close" };
 	size_t i;
@@ -52,7 +56,22 @@ may_be_silent(const char *site, bool group)
 			return true;
 		}
 	}
+	/* a journal has said so already; files follow, or the next start does */
+	for (i = 0; kit_journal && i < NELEMS(settling); i++) {
+		if (strncmp(site, settling[i], strlen(settling[i])) == 0) {
+			return true;
+		}
+	}
+	for (i = 0; i < NELEMS(behind); i++) {
+		if (strncmp(site, behind[i], strlen(behind[i])) == 0) {
+			return true;
+		}
+	}
 	/* a group has happened once its children are durable */
+	if (group && (strcmp(site, "journal.write") == 0 ||
+	    strcmp(site, "journal.sync") == 0)) {
+		return true;
+	}
 	for (i = 0; group && i < NELEMS(settling); i++) {
 		if (strncmp(site, settling[i], strlen(settling[i])) == 0) {
 			return true;
@@ -73,6 +92,30 @@ judge(struct life *l, const char *before, int error, bool group)
 	}
 }
 
+static void
+do_restart(struct life *l)
+{
+	int tries = 0;
+
+	if (l->dead) {
+		return;
+	}
+	kit_close(&l->kit);
+	while (!kit_open(&l->kit, NULL)) {
+		if (!l->faults || tries++ == TRIES) {
+			l->broken = "the spool cannot be opened";
+			io_plan(NULL);
+			l->stay = false;
+			(void)kit_open(&l->kit, NULL);
+			l->dead = true;
+			return;
+		}
+		if (l->stay) {
+			io_plan(NULL);
+		}
+	}
+}
+
 /* Shall a call that failed be tried again? */
 static bool
 again(struct life *l, int error, int *tries)
@@ -82,6 +125,9 @@ again(struct life *l, int error, int *tries)
 	}
 	if (!l->faults) {
 		l->broken = "an error without a fault";
+	}
+	if (l->kit.failed != 0) {
+		do_restart(l);
 	}
 	if (l->stay || ++*tries == TRIES || l->broken != NULL) {
 		l->dead = true;
@@ -236,30 +282,6 @@ do_read(struct life *l, uint64_t qid, size_t size)
 			l->broken = "what was accepted cannot be read";
 		}
 	} while (again(l, error, &tries));
-}
-
-static void
-do_restart(struct life *l)
-{
-	int tries = 0;
-
-	if (l->dead) {
-		return;
-	}
-	kit_close(&l->kit);
-	while (!kit_open(&l->kit, NULL)) {
-		if (!l->faults || tries++ == TRIES) {
-			l->broken = "the spool cannot be opened";
-			io_plan(NULL);
-			l->stay = false;
-			(void)kit_open(&l->kit, NULL);
-			l->dead = true;
-			return;
-		}
-		if (l->stay) {
-			io_plan(NULL);
-		}
-	}
 }
 
 /* -- the stories ------------------------------------------------------------------ */

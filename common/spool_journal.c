@@ -1,0 +1,399 @@
+/*
+ * The journal in front of the files: what is written into it, which of its
+ * segments are needed still (anchors), and how messages get their files, or
+ * their files what happened to them (settling).
+ *
+ * A message is anchored in the oldest segment that a recovery would need for
+ * it. Anchors are only ever set to the newest position, so the list of the
+ * anchored is in order; its head tells what the journal may give up.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/journal.h"
+#include "common/log.h"
+#include "common/qid.h"
+#include "common/spool_int.h"
+#include "common/xmalloc.h"
+
+#define SETTLING_MAX 256   /* messages being settled at a time */
+#define PAUSE_MS     1000  /* after one that failed */
+#define PATIENCE_MS  30000 /* of a new message, for room */
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* -- anchors ------------------------------------------------------------------- */
+
+void
+spool_anchor(struct spool *sp, struct spool_msg *m, uint64_t lsn)
+{
+	if (lsn > sp->last_lsn) {
+		sp->last_lsn = lsn;
+	}
+	if (m->anchor == 0) {
+		m->anchor = lsn >> 32;
+		TAILQ_INSERT_TAIL(&sp->anchored, m, by_anchor);
+		sp->nanchored++;
+	}
+}
+
+/* All below the first anchor, and below what was answered last: entries that
+   the loop has not seen yet are not anchored. */
+static void
+raise_floor(struct spool *sp)
+{
+	const struct spool_msg *m = TAILQ_FIRST(&sp->anchored);
+
+	journal_set_floor(sp->journal, m != NULL ? m->anchor :
+	    sp->last_lsn >> 32);
+}
+
+void
+spool_unanchor(struct spool *sp, struct spool_msg *m)
+{
+	const bool first = TAILQ_FIRST(&sp->anchored) == m;
+
+	if (m->anchor != 0) {
+		m->anchor = 0;
+		TAILQ_REMOVE(&sp->anchored, m, by_anchor);
+		sp->nanchored--;
+	}
+	if (first && sp->running) {
+		raise_floor(sp);
+	}
+}
+
+void
+spool_set_pending(struct spool *sp, struct spool_msg *m, struct slice records)
+{
+	sp->memory += records.n;
+	(void)strbuf_add_slice(&m->pending, records);
+}
+
+static void
+drop_pending(struct spool *sp, struct spool_msg *m)
+{
+	sp->memory -= m->pending.n;
+	strbuf_clear(&m->pending);
+	strbuf_init(&m->pending, 0);
+}
+
+/* -- entries --------------------------------------------------------------------- */
+
+bool
+spool_fits_journal(const struct spool *sp, size_t octets)
+{
+	return octets <= journal_body_max(sp->journal);
+}
+
+static const struct slice no_records;
+
+void
+spool_add_image(struct spool_msg *m, struct strbuf *out)
+{
+	const struct slice content = slice_make(m->content, m->content_n);
+	struct strbuf tail;
+	char head[SPOOL_HEADER];
+
+	strbuf_init(&tail, 0);
+	spool_image(m->state, content, &no_records, head, &tail);
+	(void)strbuf_add(out, head, sizeof(head));
+	(void)strbuf_add_slice(out, content);
+	(void)strbuf_add_slice(out, strbuf_slice(&tail));
+	strbuf_clear(&tail);
+}
+
+bool
+spool_journal_message(struct spool *sp, struct spool_msg *m,
+    struct journal_entry *e)
+{
+	struct strbuf tail;
+	char head[SPOOL_HEADER];
+	struct slice parts[3];
+	bool fits;
+
+	strbuf_init(&tail, 0);
+	parts[1] = slice_make(m->content, m->content_n);
+	spool_image(m->state, parts[1], &no_records, head, &tail);
+	parts[0] = slice_make(head, sizeof(head));
+	parts[2] = strbuf_slice(&tail);
+	fits = spool_fits_journal(sp, parts[0].n + parts[1].n + parts[2].n);
+	if (fits) {
+		journal_append(sp->journal, e, JOURNAL_NEW,
+		    SPOOL_ENTRY_MESSAGE, m->qid, parts, 3);
+	}
+	strbuf_clear(&tail);
+	return fits;
+}
+
+void
+spool_journal_change(struct spool *sp, uint64_t qid, bool done,
+    struct slice records, struct journal_entry *e)
+{
+	journal_append(sp->journal, e, JOURNAL_RESERVED, done ?
+	    SPOOL_ENTRY_DONE : SPOOL_ENTRY_STATE, qid, &records, done ? 0 : 1);
+}
+
+void
+spool_changed(struct spool *sp, struct spool_msg *m, struct slice records,
+    uint64_t lsn)
+{
+	if (!m->filed) { /* all that is known is in memory, and anchored */
+		spool_anchor(sp, m, lsn);
+		return;
+	}
+	spool_set_pending(sp, m, records);
+	spool_anchor(sp, m, lsn);
+}
+
+void
+spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn)
+{
+	if (lsn > sp->last_lsn) {
+		sp->last_lsn = lsn;
+	}
+	spool_msg_leave(sp, m);
+	drop_pending(sp, m);
+	if (m->filed) {
+		m->doomed = true;
+		spool_anchor(sp, m, lsn);
+	} else {
+		spool_unanchor(sp, m);
+	}
+}
+
+/* -- settling ---------------------------------------------------------------------- */
+
+struct settle_job {
+	struct spool_msg *m;
+	struct strbuf pending; /* what is appended */
+};
+
+/* A message without a file has one now. */
+static void
+filed(struct spool *sp, struct spool_msg *m)
+{
+	spool_msg_drop_content(sp, m);
+	m->filed = true;
+}
+
+void
+spool_settle_later(struct spool *sp, int error)
+{
+	sp->settle_error = error;
+	sp->settle_pause = now_ms() + PAUSE_MS;
+	spool_timer(sp, PAUSE_MS + 1);
+}
+
+static void
+settle_failed(struct spool *sp, struct spool_msg *m, const struct spool_op *op)
+{
+	if (sp->settle_error != op->error) {
+		spool_log_failed(m->qid, "brought up to date", op->error);
+	}
+	if (op->acts[0].kind == ACT_APPEND && m->state != NULL) {
+		m->state->cut = true;
+	}
+	spool_settle_later(sp, op->error);
+	if (op->error == ENOSPC || op->error == EDQUOT) {
+		journal_refuse_waiting(sp->journal);
+	}
+}
+
+static void
+settle_done(struct spool *sp, struct spool_job *job)
+{
+	struct spool_op *op = (struct spool_op *)job;
+	struct settle_job *s = op->arg;
+	struct spool_msg *m = s->m;
+	const enum spool_act_kind kind = op->acts[0].kind;
+
+	m->busy = false;
+	m->settling = false;
+	sp->settling--;
+	if (op->error == ENOENT && kind == ACT_APPEND) {
+		spool_log_failed(m->qid, "brought up to date", ENOENT);
+		spool_msg_leave(sp, m); /* somebody's hand */
+		op->error = 0;
+	}
+	if (op->error != 0) {
+		settle_failed(sp, m, op);
+		if (kind == ACT_APPEND) {
+			spool_set_pending(sp, m, strbuf_slice(&s->pending));
+		}
+	} else {
+		sp->settle_error = 0;
+		if (kind == ACT_CREATE) {
+			filed(sp, m);
+			sp->spilled++;
+		} else if (kind == ACT_APPEND && m->state != NULL) {
+			m->state->end += s->pending.n;
+			m->state->cut = false;
+		}
+		sp->settled++;
+		m->doomed = false;
+		spool_unanchor(sp, m);
+	}
+	spool_msg_ready(sp, m);
+	strbuf_clear(&s->pending);
+	free(s);
+	free(op);
+	sp->settle_more = true;
+}
+
+struct spool_op *
+spool_create_op(struct spool_msg *m)
+{
+	struct spool_op *op = spool_op_new(1);
+	struct spool_act *a = &op->acts[0];
+
+	a->kind = ACT_CREATE;
+	a->qid = m->qid;
+	a->state = m->state;
+	a->content = m->content;
+	a->content_n = m->content_n;
+	a->whole = true;
+	return op;
+}
+
+/* False: its state is being read first. */
+bool
+spool_settle(struct spool *sp, struct spool_msg *m)
+{
+	struct settle_job *s;
+	struct spool_op *op;
+
+	if (!m->doomed && m->filed && !spool_msg_need_state(sp, m)) {
+		return false;
+	}
+	s = xcalloc(1, sizeof(*s));
+	s->m = m;
+	strbuf_init(&s->pending, 0);
+	if (m->doomed) {
+		op = spool_remove_op(m);
+	} else if (!m->filed) {
+		op = spool_create_op(m);
+	} else {
+		s->pending = m->pending;
+		sp->memory -= m->pending.n;
+		strbuf_init(&m->pending, 0);
+		op = spool_append_op(m, strbuf_slice(&s->pending));
+	}
+	op->arg = s;
+	op->job.done = settle_done;
+	m->busy = true;
+	m->settling = true;
+	sp->settling++;
+	spool_submit(sp, SPOOL_COMMITTER, &op->job);
+	return true;
+}
+
+/* Much is in the journal, or in memory because of it. */
+static bool
+is_pressed(struct spool *sp)
+{
+	struct journal_usage u;
+
+	if (sp->closing || sp->memory > sp->memory_limit) {
+		return true;
+	}
+	journal_usage(sp->journal, &u);
+	if (u.waiting > 0 && u.waiting_ms >= PATIENCE_MS) {
+		journal_refuse_waiting(sp->journal);
+	} else if (u.waiting > 0) {
+		spool_timer(sp, (unsigned)(PATIENCE_MS - u.waiting_ms) + 1);
+	}
+	return u.waiting > 0 || u.used > u.size / 2;
+}
+
+void
+spool_settle_some(struct spool *sp)
+{
+	struct spool_msg *m, *next;
+
+	if (sp->journal == NULL || sp->failed != 0 ||
+	    (!sp->settle_more && sp->memory <= sp->memory_limit) ||
+	    (sp->settle_error != 0 && now_ms() < sp->settle_pause)) {
+		return;
+	}
+	sp->settle_more = false;
+	if (!is_pressed(sp)) {
+		return;
+	}
+	for (m = TAILQ_FIRST(&sp->anchored); m != NULL &&
+	    sp->settling < SETTLING_MAX; m = next) {
+		next = TAILQ_NEXT(m, by_anchor);
+		if (!m->busy) {
+			(void)spool_settle(sp, m);
+		}
+	}
+}
+
+/* -- the journal's own calls --------------------------------------------------------- */
+
+static void
+on_failed(void *arg, int error)
+{
+	struct spool *sp = arg;
+
+	log_error("spool: the journal cannot be written: %s; nothing more is "
+	    "accepted, a new start is needed", strerror(error));
+	sp->failed = error;
+	if (sp->on_fatal != NULL) {
+		sp->on_fatal(sp->on_fatal_arg, error);
+	}
+}
+
+static void
+on_pressure(void *arg)
+{
+	struct spool *sp = arg;
+
+	sp->settle_more = true;
+	if (TAILQ_EMPTY(&sp->anchored)) {
+		raise_floor(sp);
+	}
+	spool_wake(sp);
+}
+
+void
+spool_journal_ready(struct spool *sp)
+{
+	journal_on_failed(sp->journal, on_failed, sp);
+	journal_on_pressure(sp->journal, on_pressure, sp);
+	sp->running = true;
+	sp->settle_more = true;
+}
+
+/* At the end: messages that have no file get one, if that can be. Gives up when
+   it cannot: then the next start reads the journal. */
+bool
+spool_at_rest(const struct spool *sp)
+{
+	return sp->journal == NULL || sp->failed != 0 ||
+	    sp->settle_error != 0 || TAILQ_EMPTY(&sp->anchored);
+}
+
+void
+spool_journal_close(struct spool *sp)
+{
+	if (sp->journal == NULL) {
+		return;
+	}
+	if (TAILQ_EMPTY(&sp->anchored) && sp->failed == 0) {
+		journal_set_floor(sp->journal, UINT64_MAX);
+	}
+	journal_close(sp->journal);
+	sp->journal = NULL;
+}

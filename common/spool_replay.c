@@ -1,0 +1,486 @@
+/*
+ * The journal at the start. Its entries, in order, give what each message in it
+ * is now; then files and entries are put together: a file wins over the image of
+ * the same message, all state records apply to it (those that it has already
+ * change nothing), and "done" means that the file goes. What lives is copied
+ * into the fresh journal; files are brought up to date while mail flows.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/codec.h"
+#include "common/io.h"
+#include "common/journal.h"
+#include "common/log.h"
+#include "common/qid.h"
+#include "common/spool_int.h"
+#include "common/xmalloc.h"
+
+#define PAGE 256
+
+struct replay {
+	char *image; /* NULL: none */
+	size_t n;
+	struct strbuf records;
+	bool done;
+};
+
+/* -- reading ---------------------------------------------------------------------- */
+
+static struct replay *
+get(struct spool *sp, uint64_t qid)
+{
+	void **place = spool_index_add(&sp->replay, qid);
+	struct replay *r = *place;
+
+	if (r == NULL) {
+		*place = r = xcalloc(1, sizeof(*r));
+		strbuf_init(&r->records, 0);
+	}
+	if (qid > sp->last_qid) {
+		sp->last_qid = qid;
+	}
+	return r;
+}
+
+static struct replay *
+find(const struct spool *sp, uint64_t qid)
+{
+	void **place = spool_index_find(&sp->replay, qid);
+
+	return place != NULL ? *place : NULL;
+}
+
+/* A copy made by a start has all that was said before. */
+static void
+add_message(struct spool *sp, uint64_t qid, struct slice image)
+{
+	struct replay *r = get(sp, qid);
+
+	free(r->image);
+	r->image = xmalloc(image.n + 1);
+	memcpy(r->image, image.p, image.n);
+	r->n = image.n;
+	strbuf_reset(&r->records);
+}
+
+static void
+add_change(struct spool *sp, uint64_t qid, bool done, struct slice records)
+{
+	struct replay *r = get(sp, qid);
+
+	if (done) {
+		r->done = true;
+		free(r->image);
+		r->image = NULL;
+		strbuf_clear(&r->records);
+		strbuf_init(&r->records, 0);
+	} else {
+		(void)strbuf_add_slice(&r->records, records);
+	}
+}
+
+static bool
+add_group(struct spool *sp, uint64_t parent, struct slice body)
+{
+	struct dec d = dec_make(body);
+	bool done = dec_u8(&d) != 0;
+	struct slice records = dec_slice(&d, body.n), image;
+	uint64_t qid;
+
+	if (d.bad) {
+		return false;
+	}
+	add_change(sp, parent, done, records);
+	while (d.in.n > 0) {
+		qid = dec_u64(&d);
+		image = dec_slice(&d, body.n);
+		if (d.bad) {
+			return false;
+		}
+		add_message(sp, qid, image);
+	}
+	return true;
+}
+
+static void
+on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
+    struct slice body)
+{
+	struct spool *sp = arg;
+	char id[QID_TEXT + 1];
+
+	(void)lsn;
+	switch ((enum spool_entry_kind)kind) {
+	case SPOOL_ENTRY_MESSAGE:
+		add_message(sp, qid, body);
+		return;
+	case SPOOL_ENTRY_STATE:
+		add_change(sp, qid, false, body);
+		return;
+	case SPOOL_ENTRY_DONE:
+		add_change(sp, qid, true, body);
+		return;
+	case SPOOL_ENTRY_GROUP:
+		if (add_group(sp, qid, body)) {
+			return;
+		}
+		break;
+	}
+	qid_format(qid, id);
+	log_error("spool: %s: an entry of the journal, of kind %u, makes no "
+	    "sense and is left out", id, kind);
+}
+
+int
+spool_replay_open(struct spool *sp, const struct spool_config *cfg)
+{
+	const struct journal_config jc = { .spool_fd = cfg->queue_fd,
+		.segment_size = cfg->journal_segment_size,
+		.segments = cfg->journal_segments };
+
+	spool_index_init(&sp->replay);
+	if (journal_open(sp->base, &jc, on_entry, sp, &sp->journal) == -1) {
+		return -1;
+	}
+	/* a test's own clock is not the one of the files */
+	if (sp->clock_us == NULL) {
+		spool_qid_after_file(sp, journal_newest_us(sp->journal));
+	}
+	return 0;
+}
+
+void
+spool_replay_free(struct spool *sp)
+{
+	uint64_t qids[PAGE], after = 0;
+	struct replay *r;
+	size_t i, n;
+
+	while ((n = spool_index_list(&sp->replay, after, qids, PAGE)) > 0) {
+		for (i = 0; i < n; i++) {
+			r = find(sp, qids[i]);
+			free(r->image);
+			strbuf_clear(&r->records);
+			free(r);
+		}
+		after = qids[n - 1];
+	}
+	spool_index_clear(&sp->replay);
+	spool_index_init(&sp->replay);
+}
+
+bool
+spool_replay_is_done(const struct spool *sp, uint64_t qid)
+{
+	const struct replay *r = sp->journal != NULL ? find(sp, qid) : NULL;
+
+	return r != NULL && r->done;
+}
+
+/* -- together with the files --------------------------------------------------------- */
+
+/* Of no use to us, but not lost. */
+static int
+keep_aside(struct spool *sp, uint64_t qid, const struct replay *r,
+    const char *why)
+{
+	char id[QID_TEXT + 1], name[SPOOL_NAME_MAX];
+	const int dir = sp->dirs[spool_dir_of(qid)];
+	int fd, ret;
+
+	qid_format(qid, id);
+	log_error("spool: %s: the journal's copy cannot be read (%s); kept as "
+	    "%s.corrupt", id, why, id);
+	spool_name_corrupt(qid, name);
+	fd = io_openat("spool.replay.aside", dir, name, O_WRONLY | O_CREAT |
+	    O_NOFOLLOW, 0600);
+	if (fd == -1) {
+		return -1;
+	}
+	ret = io_pwrite("spool.replay.aside", fd, r->image, r->n, 0);
+	if (ret == 0) {
+		ret = io_fsync("spool.replay.aside", fd);
+	}
+	(void)close(fd);
+	sp->corrupt++;
+	return ret == 0 ? io_fsync("spool.replay.aside", dir) : -1;
+}
+
+/* No file: all of it comes from the journal. */
+static int
+revive(struct spool *sp, uint64_t qid, struct replay *r)
+{
+	const struct slice image = slice_make(r->image, r->n);
+	struct spool_header h;
+	struct spool_state *st = NULL;
+	struct slice content;
+	struct spool_msg *m;
+	size_t tail = 0;
+	const char *why = spool_parse(image, NULL, &content, NULL, NULL, true);
+
+	if (why == NULL) {
+		why = spool_header_decode(image, &h);
+	}
+	if (why == NULL) {
+		tail = SPOOL_HEADER + content.n;
+		why = spool_state_decode(&h, slice_make(image.p + tail,
+		    image.n - tail), &st);
+	}
+	if (why != NULL || h.qid != qid) {
+		spool_state_free(st);
+		return keep_aside(sp, qid, r, why != NULL ? why :
+		    "of another message");
+	}
+	m = spool_msg_new(qid);
+	m->filed = false;
+	m->checked = true;
+	m->flags = h.flags;
+	m->content_n = content.n;
+	m->content = xmalloc(content.n + 1);
+	memcpy(m->content, content.p, content.n);
+	spool_msg_keep_state(sp, m, st);
+	spool_msg_keep_content(sp, m);
+	spool_msg_apply(sp, m, strbuf_slice(&r->records));
+	spool_msg_enter(sp, m);
+	spool_anchor(sp, m, 1ULL << 32); /* the true one comes with the copy */
+	return 0;
+}
+
+static void
+take_records(struct spool *sp, uint64_t qid, struct replay *r)
+{
+	struct spool_msg *m = spool_msg_get(sp, qid);
+
+	spool_set_pending(sp, m, strbuf_slice(&r->records));
+	spool_anchor(sp, m, 1ULL << 32);
+	strbuf_reset(&r->records);
+}
+
+static void
+doom(struct spool *sp, uint64_t qid)
+{
+	struct spool_msg *m = spool_msg_get(sp, qid);
+
+	spool_msg_leave(sp, m);
+	m->doomed = true;
+	spool_anchor(sp, m, 1ULL << 32);
+}
+
+void
+spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
+    bool done)
+{
+	struct spool_msg *m = spool_msg_get(sp, qid);
+
+	if (done && m->filed) {
+		doom(sp, qid);
+	} else if (done) {
+		spool_msg_leave(sp, m);
+		spool_unanchor(sp, m);
+		spool_msg_ready(sp, m); /* frees it */
+	} else {
+		if (m->state != NULL) {
+			spool_msg_apply(sp, m, fates);
+		}
+		if (m->filed) {
+			spool_set_pending(sp, m, fates);
+			spool_anchor(sp, m, 1ULL << 32);
+		}
+	}
+}
+
+static int
+replay_one(struct spool *sp, uint64_t qid, struct replay *r)
+{
+	const bool file = spool_index_find(&sp->index, qid) != NULL;
+
+	if (r->done) {
+		if (file) {
+			doom(sp, qid);
+		}
+	} else if (file) {
+		if (r->records.n > 0) {
+			take_records(sp, qid, r);
+		}
+	} else if (r->image != NULL) {
+		return revive(sp, qid, r);
+	}
+	return 0;
+}
+
+int
+spool_replay_messages(struct spool *sp)
+{
+	uint64_t qids[PAGE], after = 0;
+	size_t i, n;
+
+	while ((n = spool_index_list(&sp->replay, after, qids, PAGE)) > 0) {
+		for (i = 0; i < n; i++) {
+			if (replay_one(sp, qids[i], find(sp, qids[i])) == -1) {
+				return -1;
+			}
+		}
+		after = qids[n - 1];
+	}
+	return 0;
+}
+
+/* What was a child of a group until now, with its long name. */
+static void
+replay_children(struct spool *sp)
+{
+	uint64_t qids[PAGE], after = 0;
+	struct replay *r;
+	size_t i, n;
+
+	while ((n = spool_index_list(&sp->replay, after, qids, PAGE)) > 0) {
+		for (i = 0; i < n; i++) {
+			r = find(sp, qids[i]);
+			if (!r->done && r->image == NULL &&
+			    r->records.n > 0 &&
+			    spool_index_find(&sp->index, qids[i]) != NULL) {
+				take_records(sp, qids[i], r);
+			}
+		}
+		after = qids[n - 1];
+	}
+}
+
+/* -- the copies -------------------------------------------------------------------------- */
+
+/* In pieces of whole records that fit. */
+static int
+copy_pending(struct spool *sp, struct spool_msg *m)
+{
+	struct slice rest = strbuf_slice(&m->pending), piece, before;
+	const size_t max = journal_body_max(sp->journal);
+	struct spool_record r;
+	uint64_t lsn;
+
+	for (piece = slice_make(rest.p, 0); rest.n > 0;) {
+		before = rest;
+		if (!spool_record_next(&rest, m->qid, &r)) {
+			rest.n = 0;
+		} else if (piece.n + (before.n - rest.n) <= max) {
+			piece.n += before.n - rest.n;
+			continue;
+		} else if (piece.n == 0) {
+			errno = EMSGSIZE; /* no record is as large as that */
+			return -1;
+		} else {
+			rest = before;
+		}
+		if (journal_copy(sp->journal, SPOOL_ENTRY_STATE, m->qid,
+		    &piece, 1, &lsn) == -1) {
+			return -1;
+		}
+		spool_anchor(sp, m, lsn);
+		piece = slice_make(rest.p, 0);
+	}
+	if (piece.n > 0) {
+		if (journal_copy(sp->journal, SPOOL_ENTRY_STATE, m->qid,
+		    &piece, 1, &lsn) == -1) {
+			return -1;
+		}
+		spool_anchor(sp, m, lsn);
+	}
+	return 0;
+}
+
+/* Too large for this journal, whose size was changed: into its file at once. */
+static int
+spill_now(struct spool *sp, struct spool_msg *m)
+{
+	struct spool_op *op = spool_create_op(m);
+	int error;
+
+	spool_commit_batch(sp, &op->job);
+	error = op->error;
+	free(op);
+	if (error == 0) {
+		spool_msg_drop_content(sp, m);
+		m->filed = true;
+	}
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+static int
+copy_message(struct spool *sp, struct spool_msg *m)
+{
+	struct slice parts[3];
+	struct strbuf tail;
+	char head[SPOOL_HEADER];
+	uint64_t lsn;
+	int ret;
+
+	strbuf_init(&tail, 0);
+	parts[1] = slice_make(m->content, m->content_n);
+	spool_image(m->state, parts[1], NULL, head, &tail);
+	parts[0] = slice_make(head, sizeof(head));
+	parts[2] = strbuf_slice(&tail);
+	ret = journal_copy(sp->journal, SPOOL_ENTRY_MESSAGE, m->qid, parts, 3,
+	    &lsn);
+	strbuf_clear(&tail);
+	if (ret == 0) {
+		spool_anchor(sp, m, lsn);
+	}
+	return ret == -1 && errno == EMSGSIZE ? spill_now(sp, m) : ret;
+}
+
+static int
+copy(struct spool *sp, struct spool_msg *m)
+{
+	uint64_t lsn;
+
+	if (!m->doomed) {
+		return m->filed ? copy_pending(sp, m) : copy_message(sp, m);
+	}
+	if (journal_copy(sp->journal, SPOOL_ENTRY_DONE, m->qid, NULL, 0,
+	    &lsn) == -1) {
+		return -1;
+	}
+	spool_anchor(sp, m, lsn);
+	return 0;
+}
+
+int
+spool_replay_finish(struct spool *sp)
+{
+	struct spool_anchored old;
+	struct spool_msg *m;
+	size_t live = 0;
+
+	if (sp->journal == NULL) {
+		return 0;
+	}
+	replay_children(sp);
+	spool_replay_free(sp);
+	TAILQ_INIT(&old);
+	TAILQ_CONCAT(&old, &sp->anchored, by_anchor);
+	sp->nanchored = 0;
+	sp->last_lsn = 0;
+	while ((m = TAILQ_FIRST(&old)) != NULL) {
+		TAILQ_REMOVE(&old, m, by_anchor);
+		m->anchor = 0;
+		if (copy(sp, m) == -1) {
+			TAILQ_CONCAT(&sp->anchored, &old, by_anchor);
+			return -1;
+		}
+		live += !m->filed;
+	}
+	if (journal_start(sp->journal) == -1) {
+		return -1;
+	}
+	spool_journal_ready(sp);
+	if (sp->nanchored > 0) {
+		log_info("spool: %zu messages live in the journal, the files "
+		    "of %zu are to be brought up to date", live,
+		    sp->nanchored - live);
+	}
+	return 0;
+}
