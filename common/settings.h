@@ -134,9 +134,21 @@ enum set_type {
 	S(TEXT, notice_recipient, "postmaster", 1, 255, P_CLEANUP, "who gets the notices of notify_classes, and double bounces") \
 	S(SIZE, bounce_size_limit, "50000", 0, 16777216, P_CLEANUP, "octets of the original header that a notice brings back") \
 	S(NUMBER, qmgr_message_active_limit, "20000", 1, 1000000, P_QMGR, "messages scheduled at a time") \
-	S(NUMBER, local_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one user at a time") \
 	S(NUMBER, default_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one next hop at a time") \
+	S(NUMBER, smtp_destination_concurrency_limit, "$default_destination_concurrency_limit", 1, 1000, P_QMGR, "the same by smtp") \
+	S(NUMBER, lmtp_destination_concurrency_limit, "$default_destination_concurrency_limit", 1, 1000, P_QMGR, "the same by lmtp") \
+	S(NUMBER, local_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one user at a time") \
+	S(NUMBER, initial_destination_concurrency, "5", 1, 1000, P_QMGR, "deliveries to a next hop that nothing is known of yet") \
+	S(NUMBER, smtp_initial_destination_concurrency, "$initial_destination_concurrency", 1, 1000, P_QMGR, "the same by smtp") \
+	S(NUMBER, lmtp_initial_destination_concurrency, "$initial_destination_concurrency", 1, 1000, P_QMGR, "the same by lmtp") \
 	S(NUMBER, default_destination_recipient_limit, "100", 1, 256, P_QMGR, "recipients of one mail transaction to a next hop") \
+	S(NUMBER, smtp_destination_recipient_limit, "$default_destination_recipient_limit", 1, 256, P_QMGR, "the same by smtp") \
+	S(NUMBER, lmtp_destination_recipient_limit, "$default_destination_recipient_limit", 1, 256, P_QMGR, "the same by lmtp") \
+	S(NUMBER, local_destination_recipient_limit, "50", 1, 256, P_QMGR, "recipients of one delivery to a user") \
+	S(SECONDS, default_destination_rate_delay, "0", 0, 86400, P_QMGR, "a pause between two deliveries to one next hop, which then go one at a time; 0: none") \
+	S(SECONDS, smtp_destination_rate_delay, "$default_destination_rate_delay", 0, 86400, P_QMGR, "the same by smtp") \
+	S(SECONDS, lmtp_destination_rate_delay, "$default_destination_rate_delay", 0, 86400, P_QMGR, "the same by lmtp") \
+	S(SECONDS, local_destination_rate_delay, "$default_destination_rate_delay", 0, 86400, P_QMGR, "the same to one user") \
 	S(NUMBER, remote_connection_limit, "5000", 1, 100000, P_REMOTE, "connections of remote at a time") \
 	S(TEXT, smtp_helo_name, "$myhostname", 1, 255, P_REMOTE | SET_FILE, "the name that remote gives itself in EHLO") \
 	S(LIST, lmtp_sockets, "", 0, 64, P_CLEANUP, "UNIX sockets that mail may be delivered to, beside those that mailbox_transport and default_transport name") \

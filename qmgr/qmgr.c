@@ -149,10 +149,23 @@ config_of(const struct settings *set)
 		.soft_bounce = set->soft_bounce,
 		.defer_transports = set->defer_transports,
 		.active_limit = set->qmgr_message_active_limit,
-		.local_concurrency = set->local_destination_concurrency_limit,
-		.remote_concurrency =
-		    set->default_destination_concurrency_limit,
-		.remote_rcpts = set->default_destination_recipient_limit,
+		.limits = {
+			[SCHED_T_LOCAL] = {
+				set->local_destination_concurrency_limit,
+				set->local_destination_concurrency_limit,
+				set->local_destination_recipient_limit,
+				set->local_destination_rate_delay },
+			[SCHED_T_SMTP] = {
+				set->smtp_destination_concurrency_limit,
+				set->smtp_initial_destination_concurrency,
+				set->smtp_destination_recipient_limit,
+				set->smtp_destination_rate_delay },
+			[SCHED_T_LMTP] = {
+				set->lmtp_destination_concurrency_limit,
+				set->lmtp_initial_destination_concurrency,
+				set->lmtp_destination_recipient_limit,
+				set->lmtp_destination_rate_delay },
+		},
 	};
 }
 

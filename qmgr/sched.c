@@ -42,6 +42,8 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 	s->entries = xcalloc(s->nbuckets, sizeof(*s->entries));
 	s->dests = xcalloc(s->ndest_buckets, sizeof(*s->dests));
 	heap_init(&s->later, due_before, offsetof(struct entry, place));
+	heap_init(&s->rests, sched_rests_before,
+	    offsetof(struct dest, rest_place));
 	TAILQ_INIT(&s->works);
 	TAILQ_INIT(&s->pages);
 	TAILQ_INIT(&s->fates);
@@ -98,8 +100,10 @@ sched_free(struct sched *s)
 		free(k);
 	}
 	sched_sites_free(s);
+	sched_dests_free(s);
 	sched_claims_free(s);
 	heap_clear(&s->later);
+	heap_clear(&s->rests);
 	sched_mark_free(s->last_mark);
 	free(s->last_ack);
 	free(s->entries);
@@ -449,6 +453,7 @@ sched_next(struct sched *s, struct sched_action *a)
 		return true;
 	}
 	sched_sites_reap(s);
+	sched_dests_wake(s);
 	return sched_build_notice(s, a) || build_get(s, a) ||
 	    sched_build_deliver(s, a);
 }
@@ -467,6 +472,7 @@ sched_wake_ms(const struct sched *s)
 	const struct entry *e = heap_top(&s->later);
 	const struct work *w = TAILQ_FIRST(&s->slow);
 	const struct mark *m = TAILQ_FIRST(&s->marks_slow);
+	const struct dest *d = heap_top(&s->rests);
 	uint64_t at = UINT64_MAX;
 
 	if (!s->cleanup_up) {
@@ -484,6 +490,9 @@ sched_wake_ms(const struct sched *s)
 	/* Without room it is not the time that is awaited. */
 	if (e != NULL && has_room(s) && s->nactive < s->cfg.active_limit) {
 		sooner(&at, e->due_ms);
+	}
+	if (d != NULL) {
+		sooner(&at, d->rest_ms);
 	}
 	sooner(&at, sched_agents_wake(s));
 	return at;

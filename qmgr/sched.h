@@ -48,19 +48,32 @@
 #define SCHED_RCPTS_WORK  256   /* recipients of a message in memory ... */
 #define SCHED_RCPTS_MAX   60000 /* ... and of all, before more are asked for */
 #define SCHED_GETS_MAX    64    /* pages asked for at a time */
-#define SCHED_BATCH_RCPTS 50    /* recipients of one DELIVER to local ... */
-#define SCHED_BATCH_SIZE  60000 /* ... and their octets, about */
+#define SCHED_BATCH_SIZE  60000 /* octets of one DELIVER's recipients, about */
 #define SCHED_LOCAL_MAX   400   /* DELIVERs out to local ... */
 #define SCHED_REMOTE_MAX  5000  /* ... and to remote */
 #define SCHED_NOTICES_MAX 64    /* NOTICEs without their NOTICED */
 #define SCHED_SITE_FAILURES 5   /* in a row: the destination is dead */
 #define SCHED_SICK_MAX    10000 /* failing destinations that are remembered */
-#define SCHED_WINDOW_FIRST 5    /* DELIVERs out to a fresh destination */
 #define SCHED_CRASH_ALONE 2     /* deaths of the agent before it goes alone */
 #define SCHED_CRASH_HOLD  4     /* ... and before it goes on hold */
 #define SCHED_PAUSE_MS    1000  /* after an error of cleanup, a dead agent */
 
 enum sched_agent { SCHED_LOCAL, SCHED_REMOTE, SCHED_AGENTS };
+
+/* The transports that have an agent. */
+enum sched_transport {
+	SCHED_T_LOCAL,
+	SCHED_T_SMTP,
+	SCHED_T_LMTP,
+	SCHED_TRANSPORTS,
+};
+struct sched_limits {
+	uint64_t concurrency; /* the most DELIVERs out to a destination */
+	uint64_t initial;     /* ... while nothing is known of it */
+	uint64_t rcpts;       /* of one DELIVER */
+	uint64_t delay;       /* seconds from the end of one DELIVER to the
+	                         start of the next; they go one at a time */
+};
 
 struct sched_config {
 	uint64_t min_backoff, max_backoff; /* seconds, all of them */
@@ -70,8 +83,7 @@ struct sched_config {
 	struct strlist defer_transports; /* borrowed: outlives the scheduler,
 	                                    or the next sched_configure() */
 	uint64_t active_limit;
-	uint64_t local_concurrency, remote_concurrency; /* of a destination */
-	uint64_t remote_rcpts; /* recipients of one DELIVER to remote */
+	struct sched_limits limits[SCHED_TRANSPORTS];
 };
 
 struct sched;

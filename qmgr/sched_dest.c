@@ -7,27 +7,33 @@
 #include "common/xmalloc.h"
 #include "qmgr/sched_int.h"
 
-/* The transports that have an agent. */
 static const struct {
 	const char *name;
 	enum sched_agent agent;
 } transports[] = {
-	{ "local", SCHED_LOCAL },
-	{ "smtp", SCHED_REMOTE },
-	{ "lmtp", SCHED_REMOTE },
+	[SCHED_T_LOCAL] = { "local", SCHED_LOCAL },
+	[SCHED_T_SMTP] = { "smtp", SCHED_REMOTE },
+	[SCHED_T_LMTP] = { "lmtp", SCHED_REMOTE },
 };
+_Static_assert(NELEMS(transports) == SCHED_TRANSPORTS, "a row per transport");
 
 int
-sched_agent_of(struct slice transport)
+sched_transport_of(struct slice name)
 {
 	size_t i;
 
 	for (i = 0; i < NELEMS(transports); i++) {
-		if (slice_eq(transport, slice_of(transports[i].name))) {
-			return (int)transports[i].agent;
+		if (slice_eq(name, slice_of(transports[i].name))) {
+			return (int)i;
 		}
 	}
 	return -1;
+}
+
+enum sched_agent
+sched_agent_of(enum sched_transport t)
+{
+	return transports[t].agent;
 }
 
 /* -- destinations ---------------------------------------------------------- */
@@ -40,21 +46,33 @@ job_before(const void *a, const void *b)
 	return x->work->entry->qid < y->work->entry->qid;
 }
 
+const struct sched_limits *
+sched_limits_of(const struct sched *s, const struct dest *d)
+{
+	return &s->cfg.limits[d->by];
+}
+
 static uint64_t
 limit_of(const struct sched *s, const struct dest *d)
 {
-	if (d->agent == SCHED_LOCAL) {
-		return s->cfg.local_concurrency;
+	const struct sched_limits *l = sched_limits_of(s, d);
+
+	if (l->delay > 0) {
+		return 1;
 	}
-	return d->dead ? 1 : d->window < s->cfg.remote_concurrency ?
-	    d->window : s->cfg.remote_concurrency;
+	if (d->agent == SCHED_LOCAL) {
+		return l->concurrency;
+	}
+	return d->dead ? 1 : d->window < l->concurrency ? d->window :
+	    l->concurrency;
 }
 
 /* A destination is in the ring while it may have one more delivery out. */
 void
 sched_ring_update(struct sched *s, struct dest *d)
 {
-	bool may = d->jobs.n > 0 && d->running < limit_of(s, d);
+	bool may = d->jobs.n > 0 && d->running < limit_of(s, d) &&
+	    s->mono_ms >= d->rest_ms;
 
 	if (may && !d->in_ring) {
 		TAILQ_INSERT_TAIL(&s->agents[d->agent].ring, d, ring);
@@ -107,24 +125,26 @@ sched_dest_find(const struct sched *s, struct slice transport,
 }
 
 struct dest *
-sched_dest_get(struct sched *s, enum sched_agent a, struct slice transport,
-    struct slice next_hop)
+sched_dest_get(struct sched *s, enum sched_transport t, struct slice next_hop)
 {
-	uint32_t b = hash_dest(s, transport, next_hop);
-	struct dest *d = sched_dest_find(s, transport, next_hop);
+	struct slice name = slice_of(transports[t].name);
+	struct dest *d = sched_dest_find(s, name, next_hop);
+	uint32_t b;
 
 	if (d != NULL) {
 		return d;
 	}
 	if (s->ndests++ >= s->ndest_buckets) {
 		grow(s);
-		b = hash_dest(s, transport, next_hop);
 	}
+	b = hash_dest(s, name, next_hop);
 	d = xcalloc(1, sizeof(*d));
-	d->transport = xslicedup(transport);
+	d->transport = xslicedup(name);
 	d->next_hop = xslicedup(next_hop);
-	d->agent = a;
-	d->window = SCHED_WINDOW_FIRST;
+	d->by = t;
+	d->agent = transports[t].agent;
+	d->rest_place = HEAP_OUT;
+	d->window = d->rise = (unsigned)s->cfg.limits[t].initial;
 	heap_init(&d->jobs, job_before, offsetof(struct job, place));
 	d->next = s->dests[b];
 	s->dests[b] = d;
@@ -132,11 +152,14 @@ sched_dest_get(struct sched *s, enum sched_agent a, struct slice transport,
 }
 
 void
-sched_dest_free(struct sched *s, struct dest *d)
+sched_dest_release(struct sched *s, struct dest *d)
 {
 	struct dest **at = &s->dests[hash_dest(s, slice_of(d->transport),
 	    slice_of(d->next_hop))];
 
+	if (d->njobs > 0 || d->fails > 0 || d->rest_place != HEAP_OUT) {
+		return;
+	}
 	while (*at != d) {
 		at = &(*at)->next;
 	}
@@ -146,6 +169,53 @@ sched_dest_free(struct sched *s, struct dest *d)
 	free(d->transport);
 	free(d->next_hop);
 	free(d);
+}
+
+/* -- rate delay ------------------------------------------------------------- */
+
+bool
+sched_rests_before(const void *a, const void *b)
+{
+	const struct dest *x = a, *y = b;
+
+	return x->rest_ms < y->rest_ms;
+}
+
+void
+sched_dest_rest(struct sched *s, struct dest *d)
+{
+	uint64_t delay = sched_limits_of(s, d)->delay;
+
+	if (delay > 0) {
+		if (d->rest_place != HEAP_OUT) {
+			heap_remove(&s->rests, d);
+		}
+		d->rest_ms = s->mono_ms + delay * 1000;
+		heap_push(&s->rests, d);
+	}
+}
+
+void
+sched_dests_wake(struct sched *s)
+{
+	struct dest *d;
+
+	while ((d = heap_top(&s->rests)) != NULL && d->rest_ms <= s->mono_ms) {
+		heap_remove(&s->rests, d);
+		sched_ring_update(s, d);
+		sched_dest_release(s, d);
+	}
+}
+
+void
+sched_dests_free(struct sched *s)
+{
+	struct dest *d;
+
+	while ((d = heap_top(&s->rests)) != NULL) {
+		heap_remove(&s->rests, d);
+		sched_dest_release(s, d);
+	}
 }
 
 void

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "common/xmalloc.h"
+#include "qmgr/grey.h"
 #include "qmgr/sched_int.h"
+
+#define GREY_USUAL_S 300 /* after greylisting that names no time */
 
 /* -- a recipient gets its fate --------------------------------------------- */
 
@@ -124,10 +127,33 @@ sched_record(struct sched *s, struct rcpt *rc, const struct sched_outcome *o)
 	w->unsent++;
 }
 
+/*
+ * After what looks like greylisting: when it says, or soon; else 0. Only once,
+ * for who is refused again is better off with the usual backoff.
+ */
+static uint64_t
+grey_try(struct sched *s, const struct rcpt *rc, const struct sched_result *r)
+{
+	uint64_t usual = s->cfg.min_backoff < GREY_USUAL_S ?
+	    s->cfg.min_backoff : GREY_USUAL_S;
+	uint64_t wait, spread;
+
+	if (rc->attempt > 0 || r->fate != FATE_DEFERRED || r->site) {
+		return 0;
+	}
+	wait = grey_wait_s(r->esc, r->reply, usual);
+	if (wait == 0 || wait > s->cfg.max_backoff) {
+		return 0;
+	}
+	spread = sched_random(s) % (wait / 10 + 1);
+	return sched_now_s(s) + wait + spread;
+}
+
 static void
 record_result(struct sched *s, struct rcpt *rc, const struct sched_result *r)
 {
-	struct sched_outcome o = { r->fate, r->esc, r->reply, r->relay, 0 };
+	struct sched_outcome o = { r->fate, r->esc, r->reply, r->relay,
+		grey_try(s, rc, r) };
 
 	if (r->site) {
 		o.next_at = sched_site_next_try(s, rc);

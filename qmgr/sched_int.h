@@ -81,6 +81,7 @@ struct job {
 	uint32_t place;  /* in dest->jobs */
 	bool running, alone;
 	bool probe;      /* of a dead destination */
+	uint32_t round;  /* of the destination when it began */
 	bool judged;     /* it has told how the destination is */
 };
 TAILQ_HEAD(jobs, job);
@@ -90,6 +91,9 @@ struct dest {
 	TAILQ_ENTRY(dest) ring;
 	char *transport, *next_hop;
 	enum sched_agent agent;
+	enum sched_transport by;
+	uint64_t rest_ms;    /* the rate delay: nothing begins before */
+	uint32_t rest_place; /* in s->rests, while it is to be waited for */
 	struct heap jobs;    /* waiting, by queue id */
 	struct job *newest;  /* of jobs: may take more of its message */
 	unsigned njobs;      /* all, also running and alone */
@@ -97,7 +101,9 @@ struct dest {
 	bool in_ring;
 	/* remote only; see sched_site.c */
 	unsigned window;     /* DELIVERs out at a time */
+	unsigned rise;       /* below this it grows with each answer */
 	unsigned answers;    /* since the window grew last */
+	uint32_t round;      /* counts the cuts of the window */
 	unsigned fails;      /* in a row; > 0: in s->sick */
 	TAILQ_ENTRY(dest) sick_link;
 	uint64_t failed_ms;  /* the last of them */
@@ -208,6 +214,7 @@ struct sched {
 	struct dest **dests;
 	uint32_t ndest_buckets, ndests;
 	unsigned char dest_key[SIPHASH_KEY]; /* strangers choose next hops */
+	struct heap rests;     /* destinations, by rest_ms */
 	TAILQ_HEAD(, dest) sick; /* by the time of their last failure */
 	uint32_t nsick;
 	uint64_t flushes;      /* counts what the administrator hurries */
@@ -301,15 +308,26 @@ bool sched_build_fates(struct sched *s, struct sched_action *a);
 void sched_withdraw(struct sched *s, struct work *w);
 
 /* sched_dest.c */
-/* The agent for a transport, or -1. */
-int sched_agent_of(struct slice transport);
+/* The transport by its name, or -1; and its agent. */
+int sched_transport_of(struct slice name);
+enum sched_agent sched_agent_of(enum sched_transport t);
+const struct sched_limits *sched_limits_of(const struct sched *s,
+    const struct dest *d);
 /* A destination, made if need be. */
-struct dest *sched_dest_get(struct sched *s, enum sched_agent a,
-    struct slice transport, struct slice next_hop);
+struct dest *sched_dest_get(struct sched *s, enum sched_transport t,
+    struct slice next_hop);
 /* NULL: nothing is known of it. */
 struct dest *sched_dest_find(const struct sched *s, struct slice transport,
     struct slice next_hop);
-void sched_dest_free(struct sched *s, struct dest *d);
+/* Frees it when nothing has to be known of it any more. */
+void sched_dest_release(struct sched *s, struct dest *d);
+/* One of its DELIVERs has ended: its rate delay begins. */
+void sched_dest_rest(struct sched *s, struct dest *d);
+/* Ends the rests whose time has come. */
+void sched_dests_wake(struct sched *s);
+/* At the end: those that only rest. */
+void sched_dests_free(struct sched *s);
+bool sched_rests_before(const void *a, const void *b);
 /* After any change of it: may it have one more delivery out? */
 void sched_ring_update(struct sched *s, struct dest *d);
 void sched_dests_update(struct sched *s);
@@ -329,8 +347,8 @@ void sched_sites_free(struct sched *s);
 
 /* sched_job.c */
 /* A job for a recipient, READY, or RUNNING when an agent has it already. */
-void sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_agent a,
-    struct slice transport, struct slice next_hop, bool running);
+void sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_transport t,
+    struct slice next_hop, bool running);
 /* Takes a recipient out of its job; the job ends with its last. */
 void sched_leave_job(struct sched *s, struct rcpt *rc);
 void sched_run_anyway(struct sched *s, struct rcpt *rc);

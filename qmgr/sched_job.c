@@ -7,14 +7,6 @@
 #include "common/xmalloc.h"
 #include "qmgr/sched_int.h"
 
-/* Recipients of one DELIVER. */
-static uint64_t
-batch_of(const struct sched *s, const struct dest *d)
-{
-	return d->agent == SCHED_LOCAL ? SCHED_BATCH_RCPTS :
-	    s->cfg.remote_rcpts;
-}
-
 static size_t
 rcpt_size(const struct rcpt *rc, const struct dest *d)
 {
@@ -33,6 +25,7 @@ job_new(struct sched *s, struct work *w, struct dest *d, bool running)
 	j->place = HEAP_OUT;
 	j->running = running;
 	j->alone = w->entry->crashes >= SCHED_CRASH_ALONE;
+	j->round = d->round;
 	TAILQ_INIT(&j->rcpts);
 	d->njobs++;
 	if (running) {
@@ -75,15 +68,14 @@ job_free(struct sched *s, struct job *j)
 		d->running--;
 		g->inflight--;
 		g->alone_running = g->alone_running && !j->alone;
+		sched_dest_rest(s, d);
 	} else {
 		job_unqueue(s, j);
 	}
 	free(j);
 	d->njobs--;
 	sched_ring_update(s, d);
-	if (d->njobs == 0 && d->fails == 0) {
-		sched_dest_free(s, d);
-	}
+	sched_dest_release(s, d);
 }
 
 void
@@ -95,6 +87,7 @@ sched_job_start(struct sched *s, struct job *j)
 	job_unqueue(s, j);
 	j->running = true;
 	j->probe = j->dest->dead;
+	j->round = j->dest->round;
 	j->dest->running++;
 	g->inflight++;
 	g->alone_running = g->alone_running || j->alone;
@@ -127,16 +120,16 @@ join(struct sched *s, struct job *j, struct rcpt *rc)
 }
 
 void
-sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_agent a,
-    struct slice transport, struct slice next_hop, bool running)
+sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_transport t,
+    struct slice next_hop, bool running)
 {
-	struct dest *d = sched_dest_get(s, a, transport, next_hop);
+	struct dest *d = sched_dest_get(s, t, next_hop);
 	struct job *j = d->newest;
 
 	assert(rc->job == NULL);
-	rc->agent = a;
+	rc->agent = d->agent;
 	if (running || j == NULL || j->work != rc->work ||
-	    j->n >= batch_of(s, d) ||
+	    j->n >= sched_limits_of(s, d)->rcpts ||
 	    j->size + rcpt_size(rc, d) > SCHED_BATCH_SIZE) {
 		j = job_new(s, rc->work, d, running);
 	}
@@ -168,12 +161,10 @@ sched_leave_job(struct sched *s, struct rcpt *rc)
 void
 sched_run_anyway(struct sched *s, struct rcpt *rc)
 {
-	struct dest *d = rc->job->dest;
-	char *transport = xstrdup(d->transport), *hop = xstrdup(d->next_hop);
-	enum sched_agent a = d->agent;
+	enum sched_transport t = rc->job->dest->by;
+	char *hop = xstrdup(rc->job->dest->next_hop);
 
 	sched_leave_job(s, rc);
-	sched_dispatch(s, rc, a, slice_of(transport), slice_of(hop), true);
-	free(transport);
+	sched_dispatch(s, rc, t, slice_of(hop), true);
 	free(hop);
 }

@@ -128,6 +128,18 @@ load_due(struct sched *s, struct work *w, const struct rcpt_item *in)
 	}
 }
 
+/* The route may have changed since, the agent that has it has not. */
+static enum sched_transport
+claimed_by(const struct claim *c, struct slice transport)
+{
+	int t = sched_transport_of(transport);
+
+	if (t >= 0 && sched_agent_of((enum sched_transport)t) == c->agent) {
+		return (enum sched_transport)t;
+	}
+	return c->agent == SCHED_LOCAL ? SCHED_T_LOCAL : SCHED_T_SMTP;
+}
+
 /* Returns true when the agent has it, or its result. */
 static bool
 load_claimed(struct sched *s, struct work *w, const struct rcpt_item *in)
@@ -154,8 +166,8 @@ load_claimed(struct sched *s, struct work *w, const struct rcpt_item *in)
 			slice_of(c->reply), slice_of(c->relay), 0 };
 		sched_record(s, rc, &o);
 	} else {
-		sched_dispatch(s, rc, c->agent, in->transport, in->next_hop,
-		    true);
+		sched_dispatch(s, rc, claimed_by(c, in->transport),
+		    in->next_hop, true);
 	}
 	sched_claim_free(c);
 	return true;

@@ -61,7 +61,7 @@ void
 sched_route(struct sched *s, struct rcpt *rc, struct slice transport,
     struct slice next_hop)
 {
-	int agent = sched_agent_of(transport);
+	int t = sched_transport_of(transport);
 
 	if (waits_for_flush(s, rc->work, transport)) {
 		rc->epoch = s->epoch - 1; /* without an attempt no expiry */
@@ -69,10 +69,10 @@ sched_route(struct sched *s, struct rcpt *rc, struct slice transport,
 		    "\" is deferred until it is flushed", transport);
 	} else if (slice_eq(transport, SL("error"))) {
 		refuse(s, rc, next_hop);
-	} else if (agent < 0) {
+	} else if (t < 0) {
 		put_off(s, rc, SL("4.3.5"), "\" is not known here", transport);
 	} else if (!sched_site_defers(s, rc, transport, next_hop)) {
-		sched_dispatch(s, rc, (enum sched_agent)agent, transport,
-		    next_hop, false);
+		sched_dispatch(s, rc, (enum sched_transport)t, next_hop,
+		    false);
 	}
 }

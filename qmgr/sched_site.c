@@ -1,7 +1,10 @@
 /*
- * The state of a destination beyond this host. Its window of DELIVERs grows
- * with each round that it answers, and halves when it cannot be reached; after
- * SCHED_SITE_FAILURES in a row it is dead. What waits for a dead one, and what
+ * The state of a destination beyond this host. Its window of DELIVERs grows by
+ * one with each window of answers. It halves when it cannot be reached, once
+ * for all DELIVERs that were out at that moment: they tell of one event. After
+ * SCHED_SITE_FAILURES in a row it is dead. Back to life it starts slowly: with
+ * one DELIVER, and one more with each answer (so twice as many each round) up
+ * to half of the window that was too much. What waits for a dead one, and what
  * comes, is deferred at once with the reply of the last attempt, until its
  * retry time. Then one DELIVER is the probe, some wait for its outcome, the
  * rest is deferred as before. An answer of any kind brings it back to life.
@@ -38,16 +41,13 @@ heal(struct sched *s, struct dest *d)
 	TAILQ_REMOVE(&s->sick, d, sick_link);
 	s->nsick--;
 	if (d->dead) {
-		d->window = SCHED_WINDOW_FIRST;
+		d->window = 1;
 	}
 	d->dead = false;
 	d->fails = 0;
 	forget_reply(d);
-	if (d->njobs == 0) {
-		sched_dest_free(s, d);
-	} else {
-		sched_ring_update(s, d);
-	}
+	sched_ring_update(s, d);
+	sched_dest_release(s, d);
 }
 
 void
@@ -145,6 +145,18 @@ die(struct sched *s, struct dest *d, const struct sched_result *r)
 	defer_waiting(s, d);
 }
 
+/* Half the window, unless it was cut since that job began. */
+static void
+shrink(struct dest *d, const struct job *j)
+{
+	if (j->round != d->round) {
+		return;
+	}
+	d->round++;
+	d->answers = 0;
+	d->rise = d->window = d->window > 1 ? d->window / 2 : 1;
+}
+
 static void
 failed(struct sched *s, struct job *j, const struct sched_result *r)
 {
@@ -157,8 +169,7 @@ failed(struct sched *s, struct job *j, const struct sched_result *r)
 	}
 	TAILQ_INSERT_TAIL(&s->sick, d, sick_link);
 	d->failed_ms = s->mono_ms;
-	d->answers = 0;
-	d->window = d->window > 1 ? d->window / 2 : 1;
+	shrink(d, j);
 	if (d->dead ? j->probe : d->fails >= SCHED_SITE_FAILURES) {
 		die(s, d, r);
 	}
@@ -167,11 +178,14 @@ failed(struct sched *s, struct job *j, const struct sched_result *r)
 static void
 answered(struct sched *s, struct dest *d)
 {
+	unsigned limit = (unsigned)sched_limits_of(s, d)->concurrency;
+
 	if (d->fails > 0) {
 		heal(s, d); /* the job is there still: it is not freed */
-	} else if (d->window >= s->cfg.remote_concurrency) {
-		d->window = (unsigned)s->cfg.remote_concurrency;
-	} else if (++d->answers >= d->window) {
+	}
+	if (d->window >= limit) {
+		d->window = limit;
+	} else if (d->window < d->rise || ++d->answers >= d->window) {
 		d->answers = 0;
 		d->window++;
 	}

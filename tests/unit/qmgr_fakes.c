@@ -455,7 +455,8 @@ fake_begin(struct fix *f)
 	f->set.maximal_queue_lifetime = 432000;
 	f->set.qmgr_message_active_limit = 100;
 	f->set.local_destination_concurrency_limit = 10;
-	f->set.default_destination_concurrency_limit = 10;
+	f->set.smtp_destination_concurrency_limit = 10;
+	f->set.smtp_initial_destination_concurrency = 5;
 	f->set.ipc_timeout = 1;
 	qmgr_init(&f->q, f->base, &f->set, key, 1);
 	qmgr_ops_set(&f->q, &ops, f);

@@ -48,8 +48,8 @@ struct world_job {
 
 static const struct sched_config plain = {
 	.min_backoff = 300, .max_backoff = 4000, .lifetime = 432000,
-	.active_limit = 40, .local_concurrency = 3, .remote_concurrency = 2,
-	.remote_rcpts = 3, .bounce_lifetime = 432000,
+	.active_limit = 40, .bounce_lifetime = 432000,
+	.limits = { { 3, 3, 50, 0 }, { 2, 5, 3, 0 }, { 2, 5, 3, 0 } },
 };
 
 uint64_t
@@ -268,11 +268,16 @@ judge(struct world *w, const struct world_job *j)
 	}
 }
 
+static const struct sched_limits *
+limits_of(const struct world *w, enum sched_agent a)
+{
+	return &w->cfg.limits[a == SCHED_LOCAL ? SCHED_T_LOCAL : SCHED_T_SMTP];
+}
+
 static void
 given(struct world *w, const struct sched_action *a)
 {
-	uint64_t limit = a->agent == SCHED_LOCAL ? w->cfg.local_concurrency :
-	    w->cfg.remote_concurrency;
+	uint64_t limit = limits_of(w, a->agent)->concurrency;
 	struct world_msg *m = find_msg(w, a->qid);
 	struct world_rcpt *rc;
 	struct world_job *j;
@@ -285,7 +290,7 @@ given(struct world *w, const struct sched_action *a)
 	assert_false(m->gone);
 	assert_false(m->hold);
 	assert_true(a->nitems > 0 && a->nitems <=
-	    (a->agent == SCHED_LOCAL ? SCHED_BATCH_RCPTS : w->cfg.remote_rcpts));
+	    limits_of(w, a->agent)->rcpts);
 	assert_true(a->msg.arrived_us == m->arrived_us);
 	for (i = 0; i < a->nitems; i++) {
 		assert_true(a->items[i].rcpt.index < m->nrcpts);
@@ -319,6 +324,11 @@ send_result(struct world *w, const struct world_job *j)
 		j->fate == FATE_DELIVERED ? SL("2.0.0") :
 		j->fate == FATE_FAILED ? SL("5.1.1") : SL("4.2.2"),
 		SL("said the agent"), SL("local"), j->site };
+
+	if (j->fate == FATE_DEFERRED && w->reply != NULL) {
+		r.esc = slice_of(w->esc);
+		r.reply = slice_of(w->reply);
+	}
 
 	assert_true(sched_result(w->s, agent_of(j->user), &r));
 }

@@ -60,6 +60,7 @@ struct world {
 	} sites[WORLD_USERS];
 	unsigned hurried;                 /* flushes and releases so far */
 	const char *transport;            /* of the sites */
+	const char *esc, *reply;          /* of the deferred, if not the usual */
 	const char *never;                /* why no notice can be made */
 	unsigned page;                    /* recipients of a page; 0: all */
 	unsigned bad;                     /* of 100 attempts fail for good */

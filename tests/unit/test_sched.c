@@ -192,7 +192,7 @@ test_hold_in_flight(void **state)
 
 	(void)state;
 	world_init(&w, 4);
-	w.cfg.local_concurrency = 1;
+	w.cfg.limits[SCHED_T_LOCAL].concurrency = 1;
 	sched_configure(w.s, &w.cfg);
 	(void)world_arrive(&w, 1, all_users); /* occupies the destination */
 	m = world_arrive(&w, 3, all_users);
@@ -382,7 +382,7 @@ test_fairness(void **state)
 
 	(void)state;
 	world_init(&w, 10);
-	w.cfg.local_concurrency = 1;
+	w.cfg.limits[SCHED_T_LOCAL].concurrency = 1;
 	sched_configure(w.s, &w.cfg);
 	for (i = 0; i < 30; i++) {
 		(void)world_arrive(&w, 1, all_users);
@@ -531,9 +531,9 @@ run_random(uint64_t seed)
 	world_init(&w, seed);
 	w.page = (unsigned)world_random(&w, 4); /* small pages, or one */
 	w.cfg.active_limit = 1 + world_random(&w, 60);
-	w.cfg.local_concurrency = 1 + world_random(&w, 3);
-	w.cfg.remote_concurrency = 1 + world_random(&w, 8);
-	w.cfg.remote_rcpts = 1 + world_random(&w, 4);
+	w.cfg.limits[SCHED_T_LOCAL].concurrency = 1 + world_random(&w, 3);
+	w.cfg.limits[SCHED_T_SMTP].concurrency = 1 + world_random(&w, 8);
+	w.cfg.limits[SCHED_T_SMTP].rcpts = 1 + world_random(&w, 4);
 	w.cfg.lifetime = 86400; /* sites may stay down: that is what ends it */
 	w.cfg.bounce_lifetime = 43200;
 	w.cfg.delay_warning = world_random(&w, 2) * 3600;

@@ -102,7 +102,7 @@ test_one_failure_a_delivery(void **state)
 
 	(void)state;
 	world_init(&w, 12);
-	w.cfg.remote_rcpts = 6;
+	w.cfg.limits[SCHED_T_SMTP].rcpts = 6;
 	sched_configure(w.s, &w.cfg);
 	w.sites[SITE].down = true;
 	m = world_arrive(&w, 6, users);
@@ -163,7 +163,7 @@ test_window(void **state)
 	(void)state;
 	world_init(&w, 3);
 	w.cfg.active_limit = 1000;
-	w.cfg.remote_concurrency = 8;
+	w.cfg.limits[SCHED_T_SMTP].concurrency = 8;
 	sched_configure(w.s, &w.cfg);
 	for (i = 0; i < 200; i++) {
 		(void)world_arrive(&w, 1, site);
@@ -187,6 +187,128 @@ test_window(void **state)
 	}
 	assert_true(running_to(&w) >= 4 && running_to(&w) < 8);
 	world_clear(&w);
+}
+
+/* What was out when a site went down is one event: it halves the window once.
+   Back from the dead it starts slowly: with one, and twice as many a round. */
+static void
+test_slow_start(void **state)
+{
+	static const uint64_t wanted[] = { 1, 2, 4, 4 };
+	struct world w;
+	size_t round;
+	unsigned i;
+	uint64_t n;
+
+	(void)state;
+	world_init(&w, 15);
+	w.cfg.active_limit = 1000;
+	w.cfg.limits[SCHED_T_SMTP].concurrency = 20;
+	w.cfg.limits[SCHED_T_SMTP].initial = 8;
+	sched_configure(w.s, &w.cfg);
+	for (i = 0; i < 100; i++) {
+		(void)world_arrive(&w, 1, site);
+	}
+	assert_int_equal(running_to(&w), 8);
+	w.sites[SITE].down = true;
+	for (i = 0; i < 4; i++) {
+		world_finish(&w, 0, FATE_DELIVERED);
+	}
+	w.sites[SITE].down = false;
+	assert_int_equal(running_to(&w), 4); /* not 8 / 16 */
+	w.sites[SITE].down = true;
+	while (world_running(&w) > 0) {
+		world_finish(&w, 0, FATE_DELIVERED);
+		world_pump(&w);
+	}
+	w.sites[SITE].down = false;
+	assert_true(world_is_dead(&w, SITE));
+	settle(&w);
+	world_advance(&w, 800000); /* all are due */
+	for (round = 0; round < NELEMS(wanted); round++) {
+		n = running_to(&w);
+		assert_in_range(n, wanted[round], wanted[round] + 1);
+		while (n-- > 0) {
+			world_finish(&w, 0, FATE_DELIVERED);
+		}
+	}
+	world_clear(&w);
+}
+
+/* With a rate delay one goes at a time, and none before the pause is over. */
+static void
+test_rate_delay(void **state)
+{
+	struct world w;
+	unsigned i;
+
+	(void)state;
+	world_init(&w, 16);
+	w.cfg.limits[SCHED_T_SMTP].delay = 7;
+	sched_configure(w.s, &w.cfg);
+	for (i = 0; i < 4; i++) {
+		(void)world_arrive(&w, 1, site);
+	}
+	for (i = 0; i < 4; i++) {
+		assert_int_equal(running_to(&w), 1);
+		world_finish(&w, 0, FATE_DELIVERED);
+		assert_int_equal(running_to(&w), 0);
+		world_advance(&w, 6999);
+		assert_int_equal(running_to(&w), 0);
+		if (i == 0) { /* a stranger does not wait */
+			(void)world_arrive(&w, 1, other);
+			assert_int_equal(running_to(&w), 1);
+			world_finish(&w, 0, FATE_DELIVERED);
+		}
+		assert_in_range(sched_wake_ms(w.s), w.mono_ms, w.mono_ms + 1);
+		world_advance(&w, 1);
+	}
+	run(&w, 1000);
+	(void)world_arrive(&w, 1, site); /* the pause was not forgotten */
+	world_advance(&w, 6000);
+	assert_int_equal(running_to(&w), 1);
+	world_finish(&w, 0, FATE_DELIVERED);
+	assert_true(world_drain(&w));
+	world_clear(&w);
+}
+
+/* A first attempt that is greylisted is repeated when the reply says, and if
+   that is no use, with the usual backoff. */
+static void
+test_greylisted(void **state)
+{
+	static const struct {
+		const char *esc, *reply;
+		unsigned least, most;
+	} rows[] = {
+		{ "4.2.0", "450 Greylisted, come back in 60 seconds", 60, 70 },
+		{ "4.2.0", "450 Greylisted", 300, 335 },
+		{ "4.2.2", "452 mailbox full", 900, 1000 },
+	};
+	struct world w;
+	struct world_msg *m;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < NELEMS(rows); i++) {
+		world_init(&w, 17);
+		w.cfg.min_backoff = 900;
+		sched_configure(w.s, &w.cfg);
+		w.soft = 100;
+		w.esc = rows[i].esc;
+		w.reply = rows[i].reply;
+		m = world_arrive(&w, 1, site);
+		settle(&w);
+		assert_int_equal(m->attempts, 1);
+		assert_in_range(m->rcpts[0].next_at - m->arrived_us / 1000000,
+		    rows[i].least, rows[i].most);
+		while (m->attempts == 1) {
+			world_advance(&w, 1000);
+			world_settle(&w);
+		}
+		assert_true(m->rcpts[0].next_at - w.real_us / 1000000 >= 895);
+		world_clear(&w);
+	}
 }
 
 /* One message to a next hop of its own, which cannot be reached. */
@@ -504,6 +626,9 @@ main(void)
 		cmocka_unit_test(test_one_failure_a_delivery),
 		cmocka_unit_test(test_probes_back_off),
 		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_slow_start),
+		cmocka_unit_test(test_rate_delay),
+		cmocka_unit_test(test_greylisted),
 		cmocka_unit_test(test_many_sick),
 		cmocka_unit_test(test_flush_tries_the_dead),
 		cmocka_unit_test(test_flush_of_all_leaves_nothing),
