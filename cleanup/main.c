@@ -30,10 +30,12 @@
 #include "cleanup/smtpd_service.h"
 #include "cleanup/surroundings.h"
 #include "common/child.h"
+#include "common/journal.h"
 #include "common/log.h"
 #include "common/sandbox.h"
 
 #define STOP_LOOK_MS   10  /* between two looks whether the spool is quiet */
+#define GIVE_UP_MS     50
 #define STOP_MARGIN_MS 500 /* before the deadline we go in any case */
 
 struct wiring {
@@ -100,11 +102,42 @@ load_policy(struct child *c)
 }
 
 static void
+give_up(evutil_socket_t fd, short what, void *arg)
+{
+	const struct child *c = arg;
+
+	(void)fd;
+	(void)what;
+	log_fatal(EX_IOERR, "the journal in %s cannot be written any more; a "
+	    "new start reads it", c->settings.queue_directory);
+}
+
+/* Who waits for an answer gets it first. */
+static void
+on_fatal(void *arg, int error)
+{
+	const struct timeval soon = { 0, GIVE_UP_MS * 1000 };
+	struct child *c = arg;
+
+	(void)error;
+	if (event_base_once(c->base, -1, EV_TIMEOUT, give_up, c, &soon) ==
+	    -1) {
+		give_up(-1, 0, c);
+	}
+}
+
+static void
 open_spool(struct child *c, struct program *pg)
 {
 	const struct spool_config cfg = {
 		.queue_fd = child_directory(c, "queue"),
 		.memory_limit = c->settings.spool_memory_limit,
+		.journal_segments = (unsigned)c->settings.journal_segments,
+		.journal_segment_size = (uint32_t)
+		    (c->settings.journal_segment_size / JOURNAL_BLOCK *
+		    JOURNAL_BLOCK),
+		.on_fatal = on_fatal,
+		.on_fatal_arg = c,
 	};
 
 	if (spool_open(c->base, &cfg, &pg->spool) == -1) {
@@ -210,8 +243,13 @@ on_stop_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (spool_busy(w->pg.spool) == 0 || w->stop_left_ms < STOP_LOOK_MS) {
+	if (spool_busy(w->pg.spool) == 0 && spool_rest(w->pg.spool)) {
+		spool_close(w->pg.spool);
 		child_exit(c);
+		return;
+	}
+	if (w->stop_left_ms < STOP_LOOK_MS) {
+		child_exit(c); /* the journal has the rest */
 		return;
 	}
 	w->stop_left_ms -= STOP_LOOK_MS;

@@ -24,6 +24,8 @@ static const struct dir_row {
 #define AT(setting) offsetof(struct settings, setting)
 	{ AT(queue_directory), "", 0755, OWNER_ROOT, "the spool" },
 	{ AT(queue_directory), "/queue", 0700, OWNER_QUEUE, "queued mail" },
+	{ AT(queue_directory), "/journal", 0700, OWNER_QUEUE,
+	    "mail that has no file yet" },
 	/* Anyone may put a message in, nobody may look; its group lets
 	   cleanup read what the caller's sendmail wrote. */
 	{ AT(queue_directory), "/drop", 03733, OWNER_QUEUE,

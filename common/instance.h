@@ -13,7 +13,7 @@
 #include "common/settings.h"
 #include "common/strbuf.h"
 
-#define INSTANCE_DIRS 7
+#define INSTANCE_DIRS 8
 
 struct instance_dir {
 	char *path;   /* owned */

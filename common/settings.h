@@ -113,6 +113,8 @@ enum set_type {
 	S(TEXT, queue_directory, LOCALSTATEDIR "/spool/veredus", 1, 4000, P_CLEANUP, "the spool") \
 	S(SIZE, queue_minfree, "64M", 0, UINT64_MAX, P_CLEANUP, "free octets of the spool's file system below which MAIL is answered 452") \
 	S(SIZE, spool_memory_limit, "64M", 1048576, UINT32_MAX, P_CLEANUP, "octets of fresh messages kept in memory for their first delivery") \
+	S(NUMBER, journal_segments, "4", 0, 64, P_CLEANUP, "files of the journal in front of the spool's files, 3 at least; 0: no journal") \
+	S(SIZE, journal_segment_size, "32M", 524288, 1073741824, P_CLEANUP, "octets of each of them") \
 	S(TEXT, runtime_directory, RUNSTATEDIR "/veredus", 1, 90, P_NONE, "sockets") \
 	S(TEXT, daemon_directory, DAEMONDIR, 1, 4000, P_NONE, "where the programs are") \
 	S(LIST, inet_protocols, "ipv4, ipv6", 1, 2, P_CLEANUP | P_REMOTE, "address families: ipv4, ipv6") \

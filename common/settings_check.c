@@ -433,10 +433,20 @@ check_printable(struct slice v)
 	return NULL;
 }
 
+static const char *
+check_segments(struct slice v)
+{
+	uint64_t n;
+
+	return slice_number(v, UINT64_MAX, &n) && (n == 1 || n == 2) ?
+	    "is too few: 3 at least, or 0 for no journal" : NULL;
+}
+
 static const struct {
 	const char *name;
 	check_fn *check;
 } checks[] = {
+	{ "journal_segments", check_segments },
 	{ "myhostname", check_domain },
 	{ "mydomain", check_domain },
 	{ "myorigin", check_domain },

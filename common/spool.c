@@ -144,6 +144,7 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	sp->on_fatal = cfg->on_fatal;
 	sp->on_fatal_arg = cfg->on_fatal_arg;
 	TAILQ_INIT(&sp->anchored);
+	STAILQ_INIT(&sp->doomed);
 	spool_index_init(&sp->replay);
 	TAILQ_INIT(&sp->states);
 	TAILQ_INIT(&sp->contents);

@@ -131,6 +131,9 @@ int spool_open(struct event_base *base, const struct spool_config *cfg,
 void spool_close(struct spool *sp);
 /* Operations in flight; 0: a clean stop is possible now. */
 size_t spool_busy(const struct spool *sp);
+/* Begin (or go on) to bring all into files; true: that is done, or cannot be, and
+   spool_close() will not take long. */
+bool spool_rest(struct spool *sp);
 
 /* -- accept ---------------------------------------------------------------- */
 

@@ -194,6 +194,7 @@ struct spool_msg {
 	uint64_t anchor;    /* segment of the journal; 0: needs none */
 	struct strbuf pending; /* records in the journal that the file has not */
 	TAILQ_ENTRY(spool_msg) by_anchor;
+	STAILQ_ENTRY(spool_msg) doomed_next;
 	bool busy;          /* the head's job is in flight */
 	bool ready;         /* on sp->ready */
 	bool checked;       /* the content's checksum is known to be right */
@@ -256,11 +257,13 @@ struct spool {
 	struct spool_jobs later; /* the loop's own: `done' at the turn's end */
 	struct spool_worker workers[SPOOL_THREADS];
 	bool in_turn, closing;
+	bool resting;       /* all is to be brought into files */
 	/* spool_journal.c; journal NULL: there is none */
 	struct journal *journal;
 	bool running;          /* it has been started */
 	TAILQ_HEAD(spool_anchored, spool_msg) anchored; /* rising anchors */
 	size_t nanchored;
+	STAILQ_HEAD(, spool_msg) doomed; /* to be unlinked soon */
 	uint64_t last_lsn;     /* of the entries that were answered */
 	size_t settling;
 	bool settle_more;      /* there may be something to settle */
@@ -381,6 +384,8 @@ void spool_journal_change(struct spool *sp, uint64_t qid, bool done,
 void spool_changed(struct spool *sp, struct spool_msg *m, struct slice records,
     uint64_t lsn);
 void spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn);
+/* Its file is to go soon: that gives room. */
+void spool_doom(struct spool *sp, struct spool_msg *m);
 /* Makes the file of a message that has none, with all that its state says. */
 struct spool_op *spool_create_op(struct spool_msg *m);
 /* Bring its file up to date, or make it; m is busy meanwhile. False: its state

@@ -158,6 +158,16 @@ spool_changed(struct spool *sp, struct spool_msg *m, struct slice records,
 }
 
 void
+spool_doom(struct spool *sp, struct spool_msg *m)
+{
+	if (!m->doomed) {
+		m->doomed = true;
+		STAILQ_INSERT_TAIL(&sp->doomed, m, doomed_next);
+		spool_wake(sp);
+	}
+}
+
+void
 spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn)
 {
 	if (lsn > sp->last_lsn) {
@@ -166,8 +176,8 @@ spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn)
 	spool_msg_leave(sp, m);
 	drop_pending(sp, m);
 	if (m->filed) {
-		m->doomed = true;
 		spool_anchor(sp, m, lsn);
+		spool_doom(sp, m);
 	} else {
 		spool_unanchor(sp, m);
 	}
@@ -231,6 +241,8 @@ settle_done(struct spool *sp, struct spool_job *job)
 		settle_failed(sp, m, op);
 		if (kind == ACT_APPEND) {
 			spool_set_pending(sp, m, strbuf_slice(&s->pending));
+		} else if (kind == ACT_REMOVE) {
+			STAILQ_INSERT_TAIL(&sp->doomed, m, doomed_next);
 		}
 	} else {
 		sp->settle_error = 0;
@@ -305,7 +317,7 @@ is_pressed(struct spool *sp)
 {
 	struct journal_usage u;
 
-	if (sp->closing || sp->memory > sp->memory_limit) {
+	if (sp->closing || sp->resting || sp->memory > sp->memory_limit) {
 		return true;
 	}
 	journal_usage(sp->journal, &u);
@@ -317,14 +329,29 @@ is_pressed(struct spool *sp)
 	return u.waiting > 0 || u.used > u.size / 2;
 }
 
+static void
+unlink_doomed(struct spool *sp)
+{
+	struct spool_msg *m;
+
+	while ((m = STAILQ_FIRST(&sp->doomed)) != NULL && !m->busy &&
+	    sp->settling < SETTLING_MAX) {
+		STAILQ_REMOVE_HEAD(&sp->doomed, doomed_next);
+		(void)spool_settle(sp, m);
+	}
+}
+
 void
 spool_settle_some(struct spool *sp)
 {
 	struct spool_msg *m, *next;
 
 	if (sp->journal == NULL || sp->failed != 0 ||
-	    (!sp->settle_more && sp->memory <= sp->memory_limit) ||
 	    (sp->settle_error != 0 && now_ms() < sp->settle_pause)) {
+		return;
+	}
+	unlink_doomed(sp);
+	if (!sp->settle_more && sp->memory <= sp->memory_limit) {
 		return;
 	}
 	sp->settle_more = false;
@@ -334,7 +361,7 @@ spool_settle_some(struct spool *sp)
 	for (m = TAILQ_FIRST(&sp->anchored); m != NULL &&
 	    sp->settling < SETTLING_MAX; m = next) {
 		next = TAILQ_NEXT(m, by_anchor);
-		if (!m->busy) {
+		if (!m->busy && !m->doomed) {
 			(void)spool_settle(sp, m);
 		}
 	}
@@ -383,6 +410,21 @@ spool_at_rest(const struct spool *sp)
 {
 	return sp->journal == NULL || sp->failed != 0 ||
 	    sp->settle_error != 0 || TAILQ_EMPTY(&sp->anchored);
+}
+
+bool
+spool_rest(struct spool *sp)
+{
+	if (sp->journal == NULL) {
+		return true;
+	}
+	if (!sp->resting) {
+		sp->resting = true;
+		sp->settle_error = 0;
+	}
+	sp->settle_more = true;
+	spool_wake(sp);
+	return sp->settling == 0 && spool_at_rest(sp);
 }
 
 void

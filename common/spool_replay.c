@@ -266,8 +266,8 @@ doom(struct spool *sp, uint64_t qid)
 	struct spool_msg *m = spool_msg_get(sp, qid);
 
 	spool_msg_leave(sp, m);
-	m->doomed = true;
 	spool_anchor(sp, m, 1ULL << 32);
+	spool_doom(sp, m);
 }
 
 void

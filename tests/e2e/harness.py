@@ -118,6 +118,7 @@ class Instance:
             'recipient_delimiter': '+',
             'alias_files': self.aliases_path, 'alias_maps': f'cdb:{self.aliases_path}',
             'log': f'file:{self.log_path}', 'queue_minfree': 0,
+            'journal_segment_size': '512K',        # made of zeros at each start
             'dns_servers': '127.0.0.1:1',          # nobody: no test asks the world's DNS
         }
         self.settings.update(settings)
