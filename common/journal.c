@@ -273,6 +273,7 @@ seal(struct journal *j)
 	if (b->n == 0) {
 		return;
 	}
+	(void)event_del(j->company_event);
 	(void)pthread_mutex_lock(&j->lock);
 	STAILQ_INSERT_TAIL(&j->sealed, b, next);
 	j->claimed += journal_round(JOURNAL_HEAD + b->b.n);
@@ -295,16 +296,29 @@ seal(struct journal *j)
 	strbuf_reset(&j->filling->b);
 }
 
+/* When the buffer is handed over, with an entry of this class in it. */
+static void
+call_turn(struct journal *j, enum journal_class c)
+{
+	static const struct timeval later = { 0, JOURNAL_COMPANY_MS * 1000 };
+
+	if (c != JOURNAL_COMPANY) {
+		event_active(j->turn_event, EV_TIMEOUT, 0);
+	} else if (j->filling->n == 1) { /* else the first has seen to it */
+		(void)event_add(j->company_event, &later);
+	}
+}
+
 /* Put an encoded entry of so many octets in; the caller adds the octets. */
 static void
-enter(struct journal *j, struct journal_entry *e)
+enter(struct journal *j, struct journal_entry *e, enum journal_class c)
 {
 	if (j->filling->b.n + e->octets > j->batch_max + JOURNAL_ENTRY_HEAD) {
 		seal(j);
 	}
 	STAILQ_INSERT_TAIL(&j->filling->entries, e, next);
 	j->filling->n++;
-	event_active(j->turn_event, EV_TIMEOUT, 0);
+	call_turn(j, c);
 }
 
 static uint64_t
@@ -355,7 +369,7 @@ journal_append(struct journal *j, struct journal_entry *e,
 		}
 		STAILQ_INSERT_TAIL(&j->waiting, e, next);
 	} else {
-		enter(j, e);
+		enter(j, e, c);
 		to = &j->filling->b;
 	}
 	journal_encode_entry(kind, qid, (uint32_t)n, head);
@@ -388,7 +402,7 @@ admit_waiting(struct journal *j)
 	while ((e = STAILQ_FIRST(&j->waiting)) != NULL &&
 	    (failed || has_room(j, e->octets))) {
 		e = shift_waiting(j);
-		enter(j, e);
+		enter(j, e, JOURNAL_NEW);
 		(void)strbuf_add(&j->filling->b, e->waiting, e->octets);
 		free(e->waiting);
 		e->waiting = NULL;
@@ -583,7 +597,9 @@ journal_threads_start(struct journal *j)
 	j->done_event = event_new(j->base, j->done_fd, EV_READ | EV_PERSIST,
 	    on_done, j);
 	j->turn_event = event_new(j->base, -1, 0, on_turn, j);
+	j->company_event = event_new(j->base, -1, 0, on_turn, j);
 	if (j->done_event == NULL || j->turn_event == NULL ||
+	    j->company_event == NULL ||
 	    event_add(j->done_event, NULL) == -1) {
 		errno = ENOMEM;
 		return -1;
@@ -681,6 +697,9 @@ journal_close(struct journal *j)
 	}
 	if (j->turn_event != NULL) {
 		event_free(j->turn_event);
+	}
+	if (j->company_event != NULL) {
+		event_free(j->company_event);
 	}
 	if (j->done_fd != -1) {
 		(void)close(j->done_fd);

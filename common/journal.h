@@ -129,7 +129,14 @@ uint64_t journal_newest_us(const struct journal *j);
 
 /* -- running ------------------------------------------------------------------ */
 
-enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED };
+/*
+ * JOURNAL_COMPANY entries are reserved, too, and nobody waits for them: they go
+ * out with what others append, or alone after JOURNAL_COMPANY_MS. Where a flush
+ * takes milliseconds, a lone sender's next message would else wait for the flush
+ * of the last one's fate. A crash meanwhile finds them not recorded.
+ */
+enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED, JOURNAL_COMPANY };
+#define JOURNAL_COMPANY_MS 3
 
 /* Owned by the caller; from journal_append() until `done' the journal's. */
 struct journal_entry {
@@ -146,7 +153,8 @@ struct journal_entry {
 /*
  * Append; `parts' together are the body, copied at once. It goes out with the
  * batch of this turn of the loop (handed over by a deferred event of the
- * lowest priority), or with the next while a flush is in flight.
+ * lowest priority), or with the next while a flush is in flight, or (COMPANY)
+ * a little later.
  */
 void journal_append(struct journal *j, struct journal_entry *e,
     enum journal_class c, uint8_t kind, uint64_t qid, const struct slice *parts,

@@ -53,6 +53,7 @@ struct journal {
 
 	/* the loop's */
 	struct event *done_event, *turn_event;
+	struct event *company_event; /* pending: only such entries wait */
 	int done_fd;           /* eventfd */
 	struct journal_buffer *filling;
 	struct journal_entries waiting, refused;

@@ -141,7 +141,7 @@ void
 spool_journal_change(struct spool *sp, uint64_t qid, bool done,
     struct slice records, struct journal_entry *e)
 {
-	journal_append(sp->journal, e, JOURNAL_RESERVED, done ?
+	journal_append(sp->journal, e, JOURNAL_COMPANY, done ?
 	    SPOOL_ENTRY_DONE : SPOOL_ENTRY_STATE, qid, &records, done ? 0 : 1);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/io.h"
@@ -232,6 +233,49 @@ keeps_what_was_appended(void **state)
 	stop(w);
 	start(w);
 	assert_int_equal(w->ngot, 0);
+}
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* What nobody waits for goes with the next that somebody waits for; alone, and
+   at the end, it goes all the same. */
+static void
+company_waits_for_others(void **state)
+{
+	struct world *w = *state;
+	uint64_t i, begun;
+	bool at_once;
+
+	start(w);
+	begun = now_ms();
+	for (i = 1; i <= 3; i++) {
+		append(w, i, 10, 'c', JOURNAL_COMPANY);
+		assert_int_equal(event_base_loop(w->base, EVLOOP_NONBLOCK), 0);
+	}
+	append(w, 4, 10, 'n', JOURNAL_NEW);
+	at_once = now_ms() - begun < JOURNAL_COMPANY_MS;
+	wait_done(w, 4);
+	if (at_once) { /* the machine did not stand still */
+		assert_int_equal(usage(w).flushes, 1);
+	}
+	append(w, 5, 10, 'c', JOURNAL_COMPANY);
+	wait_done(w, 5);
+	append(w, 6, 10, 'c', JOURNAL_COMPANY);
+	stop(w);
+	assert_int_equal(w->ndone, 6);
+	assert_int_equal(w->error, 0);
+	start(w);
+	assert_int_equal(w->ngot, 6);
+	for (i = 1; i <= 6; i++) {
+		assert_int_equal(w->got[i - 1].qid, i);
+	}
 }
 
 static void
@@ -541,6 +585,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
 		T(keeps_what_was_appended),
+		T(company_waits_for_others),
 		T(copies_what_lives),
 		T(a_start_that_was_cut_changes_nothing),
 		T(the_ring_fills),
