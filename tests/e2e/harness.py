@@ -91,12 +91,14 @@ def children(pid):
 class Instance:
     """One private mail system."""
 
-    def __init__(self, users=('ann', 'ben', 'cat'), aliases='', **settings):
+    def __init__(self, users=('ann', 'ben', 'cat'), aliases='', place=None, **settings):
+        """`place': where spool, homes and mail spool are; else in its own directory."""
         self.dir = Path(tempfile.mkdtemp(prefix='vrd', dir=os.environ.get('VEREDUS_TMP')))
         os.chmod(self.dir, 0o755)
+        self.place = Path(place) if place else self.dir
         self.port = free_port()
         self.conf = self.dir / 'veredus.conf'
-        self.spool = self.dir / 'spool'
+        self.spool = self.place / 'spool'
         self.run = self.dir / 'run'
         self.log_path = self.dir / 'log'
         self.mail_spool = self.make_mail_spool()
@@ -129,7 +131,7 @@ class Instance:
 
     def make_mail_spool(self):
         """A directory like /var/mail, which no test may write to."""
-        d = self.dir / 'mail'
+        d = self.place / 'mail'
         d.mkdir()
         if ROOT:
             os.chown(d, 0, MAIL_GID)
@@ -137,7 +139,7 @@ class Instance:
         return d
 
     def add_user(self, name):
-        home = self.dir / 'home' / name
+        home = self.place / 'home' / name
         home.mkdir(parents=True)
         n = len(self.home)
         uid = FIRST_UID + n if ROOT else os.getuid()

@@ -30,12 +30,12 @@ def smtp_source(port, messages, sessions, rcpt, kept=False, size=1024, timeout=3
 class Accountant:
     """Sends numbered messages from several threads for as long as it is told,
     coming back after every broken connection.  Afterwards `promised' maps the
-    queue id of each 250 to the message's number."""
+    queue id of each 250 to the message's number, from first + 1 on."""
 
-    def __init__(self, port, rcpts, threads=8, body=b'x' * 500, sender='sender@client.test'):
+    def __init__(self, port, rcpts, threads=8, body=b'x' * 500, sender='sender@client.test', first=0):
         self.port, self.rcpts, self.body, self.sender = port, rcpts, body, sender
         self.promised, self.lock = {}, threading.Lock()
-        self.next, self.refused, self.broken = 0, 0, 0
+        self.next, self.refused, self.broken = first, 0, 0
         self.sent_250 = Counter()
         self.go = True
         self.in_hand = 0                # transactions begun and not answered
