@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from bars import summary
-from targets import HERE, Exim, Postfix, Tools, Veredus, die
+from targets import HERE, Exim, Postfix, Target, Tools, Veredus, die
 from workloads import PAIR, SIZE, WORKLOADS, w_tools
 
 # Only in programs that may not be measured: the hooks' variable (master
@@ -147,6 +147,8 @@ def main():
     a.peers.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(prefix='bench', dir=a.tmp or a.peers))
     tmp.chmod(0o755)
+    Target.trash = tmp / 'trash'
+    Target.trash.mkdir()
     rows = []
     signal.signal(signal.SIGTERM, lambda *x: sys.exit(143))
     try:
