@@ -38,7 +38,9 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 	s->cfg = *cfg;
 	s->random = seed;
 	fill_key(s);
-	s->nbuckets = s->ndest_buckets = FIRST_BUCKETS;
+	s->nbuckets = s->ndest_buckets = s->nlane_buckets = FIRST_BUCKETS;
+	s->lanes = xcalloc(s->nlane_buckets, sizeof(*s->lanes));
+	TAILQ_INIT(&s->ready);
 	s->entries = xcalloc(s->nbuckets, sizeof(*s->entries));
 	s->dests = xcalloc(s->ndest_buckets, sizeof(*s->dests));
 	heap_init(&s->later, due_before, offsetof(struct entry, place));
@@ -57,7 +59,8 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 	TAILQ_INIT(&s->acks);
 	for (a = 0; a < SCHED_AGENTS; a++) {
 		TAILQ_INIT(&s->agents[a].alone);
-		TAILQ_INIT(&s->agents[a].ring);
+		TAILQ_INIT(&s->agents[a].rings[RING_URGENT]);
+		TAILQ_INIT(&s->agents[a].rings[RING_NORMAL]);
 	}
 	return s;
 }
@@ -99,6 +102,7 @@ sched_free(struct sched *s)
 		TAILQ_REMOVE(&s->acks, k, link);
 		free(k);
 	}
+	sched_lanes_free(s);
 	sched_sites_free(s);
 	sched_dests_free(s);
 	sched_claims_free(s);
@@ -108,6 +112,7 @@ sched_free(struct sched *s)
 	free(s->last_ack);
 	free(s->entries);
 	free(s->dests);
+	free(s->lanes);
 	free(s);
 }
 
@@ -344,6 +349,7 @@ sched_work_free(struct sched *s, struct work *w)
 		TAILQ_REMOVE(&s->fates, w, fates_link);
 	}
 	sched_notice_drop(s, w);
+	sched_came_in(s, w);
 	TAILQ_REMOVE(&s->works, w, link);
 	s->nactive--;
 	w->entry->work = NULL;
@@ -420,12 +426,17 @@ build_get(struct sched *s, struct sched_action *a)
 		fill_get(s, a, w);
 		return true;
 	}
-	if (e == NULL || e->due_ms > s->mono_ms ||
-	    s->nactive >= s->cfg.active_limit) {
+	if (s->nactive >= s->cfg.active_limit) {
 		return false;
 	}
-	w = sched_work_new(s, e);
-	w->route = true;
+	w = sched_come_in(s);
+	if (w == NULL && (e == NULL || e->due_ms > s->mono_ms)) {
+		return false;
+	}
+	if (w == NULL) {
+		w = sched_work_new(s, e);
+		w->route = true;
+	}
 	fill_get(s, a, w);
 	return true;
 }

@@ -100,7 +100,7 @@ resume(struct sched *s, struct entry *e)
 		e->work->ending = false;
 		e->work->again = true;
 		sched_work_check(s, e->work);
-	} else if (!e->hold || sched_has_claim(s, e->qid)) {
+	} else if ((!e->hold && !e->outside) || sched_has_claim(s, e->qid)) {
 		sched_later(s, e, s->mono_ms);
 	}
 }
@@ -231,7 +231,9 @@ flush(struct sched *s, struct entry *e)
 	}
 	if (e->work == NULL) {
 		e->force = true;
-		sched_later(s, e, s->mono_ms);
+		if (!e->outside) {
+			sched_later(s, e, s->mono_ms);
+		}
 	} else if (e->work->waiting > 0 || e->work->stuck > 0) {
 		e->force = e->work->again = true;
 	}

@@ -5,6 +5,8 @@
 
 #include "qmgr/sched_int.h"
 
+#define URGENT_TURNS 5
+
 /* DELIVERs out to an agent. */
 static const unsigned agent_max[SCHED_AGENTS] = {
 	[SCHED_LOCAL] = SCHED_LOCAL_MAX,
@@ -35,6 +37,7 @@ static struct job *
 choose(struct sched *s, struct agent *g)
 {
 	struct dest *d;
+	enum ring r;
 
 	if (!TAILQ_EMPTY(&g->alone)) {
 		if (s->mono_ms >= g->common_ms) {
@@ -45,13 +48,17 @@ choose(struct sched *s, struct agent *g)
 			return g->inflight == 0 ? TAILQ_FIRST(&g->alone) : NULL;
 		}
 	}
-	d = TAILQ_FIRST(&g->ring);
+	/* Of URGENT_TURNS turns, the others have one. */
+	r = !TAILQ_EMPTY(&g->rings[RING_URGENT]) &&
+	    (TAILQ_EMPTY(&g->rings[RING_NORMAL]) ||
+	    ++g->turn % URGENT_TURNS != 0) ? RING_URGENT : RING_NORMAL;
+	d = TAILQ_FIRST(&g->rings[r]);
 	if (d == NULL) {
 		return NULL;
 	}
-	TAILQ_REMOVE(&g->ring, d, ring);
-	TAILQ_INSERT_TAIL(&g->ring, d, ring);
-	return heap_top(&d->jobs);
+	TAILQ_REMOVE(&g->rings[r], d, ring);
+	TAILQ_INSERT_TAIL(&g->rings[r], d, ring);
+	return sched_lane_next(d);
 }
 
 static void
@@ -109,7 +116,9 @@ sched_agents_wake(const struct sched *s)
 		g = &s->agents[i];
 		if (!g->up || g->paused || g->alone_running ||
 		    g->inflight >= agent_max[i] ||
-		    (TAILQ_EMPTY(&g->alone) && TAILQ_EMPTY(&g->ring))) {
+		    (TAILQ_EMPTY(&g->alone) &&
+		    TAILQ_EMPTY(&g->rings[RING_URGENT]) &&
+		    TAILQ_EMPTY(&g->rings[RING_NORMAL]))) {
 			continue; /* an event will wake us, not the time */
 		}
 		mine = s->mono_ms < g->ready_ms ? g->ready_ms :

@@ -1,6 +1,5 @@
 #include "config.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,14 +37,6 @@ sched_agent_of(enum sched_transport t)
 
 /* -- destinations ---------------------------------------------------------- */
 
-static bool
-job_before(const void *a, const void *b)
-{
-	const struct job *x = a, *y = b;
-
-	return x->work->entry->qid < y->work->entry->qid;
-}
-
 const struct sched_limits *
 sched_limits_of(const struct sched *s, const struct dest *d)
 {
@@ -67,19 +58,26 @@ limit_of(const struct sched *s, const struct dest *d)
 	    l->concurrency;
 }
 
-/* A destination is in the ring while it may have one more delivery out. */
+/* A destination is in a ring while it may have one more delivery out. */
 void
 sched_ring_update(struct sched *s, struct dest *d)
 {
-	bool may = d->jobs.n > 0 && d->running < limit_of(s, d) &&
+	struct agent *g = &s->agents[d->agent];
+	bool may = d->top.waiting > 0 && d->running < limit_of(s, d) &&
 	    s->mono_ms >= d->rest_ms;
+	enum ring to = !may ? RING_NONE :
+	    d->class[LANE_URGENT].waiting > 0 ? RING_URGENT : RING_NORMAL;
 
-	if (may && !d->in_ring) {
-		TAILQ_INSERT_TAIL(&s->agents[d->agent].ring, d, ring);
-	} else if (!may && d->in_ring) {
-		TAILQ_REMOVE(&s->agents[d->agent].ring, d, ring);
+	if (to == d->in_ring) {
+		return;
 	}
-	d->in_ring = may;
+	if (d->in_ring != RING_NONE) {
+		TAILQ_REMOVE(&g->rings[d->in_ring], d, ring);
+	}
+	if (to != RING_NONE) {
+		TAILQ_INSERT_TAIL(&g->rings[to], d, ring);
+	}
+	d->in_ring = to;
 }
 
 static uint32_t
@@ -145,7 +143,8 @@ sched_dest_get(struct sched *s, enum sched_transport t, struct slice next_hop)
 	d->agent = transports[t].agent;
 	d->rest_place = HEAP_OUT;
 	d->window = d->rise = (unsigned)s->cfg.limits[t].initial;
-	heap_init(&d->jobs, job_before, offsetof(struct job, place));
+	d->in_ring = RING_NONE;
+	sched_lanes_init(d);
 	d->next = s->dests[b];
 	s->dests[b] = d;
 	return d;
@@ -157,7 +156,8 @@ sched_dest_release(struct sched *s, struct dest *d)
 	struct dest **at = &s->dests[hash_dest(s, slice_of(d->transport),
 	    slice_of(d->next_hop))];
 
-	if (d->njobs > 0 || d->fails > 0 || d->rest_place != HEAP_OUT) {
+	if (d->njobs > 0 || d->fails > 0 || d->rest_place != HEAP_OUT ||
+	    d->outside > 0 || d->coming > 0) {
 		return;
 	}
 	while (*at != d) {
@@ -165,7 +165,7 @@ sched_dest_release(struct sched *s, struct dest *d)
 	}
 	*at = d->next;
 	s->ndests--;
-	heap_clear(&d->jobs);
+	sched_lanes_clear(d);
 	free(d->transport);
 	free(d->next_hop);
 	free(d);

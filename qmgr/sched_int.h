@@ -10,6 +10,8 @@
  *   sched_notice.c notices: bounces and delay warnings
  *   sched_dest.c   destinations
  *   sched_site.c   their health: window, death, probes
+ *   sched_lane.c   who is next at a destination
+ *   sched_backlog.c  what waits outside, so that one cannot fill all
  *   sched_job.c    jobs: recipients of a message that go together
  *   sched_agent.c  agents: who is given what, when
  *   sched_admin.c  marks: hold, release, delete, requeue; flush
@@ -39,6 +41,7 @@ struct entry {
 	uint8_t crashes;    /* deaths of an agent that had it in its hands */
 	bool hold;          /* is, or is about to be, on hold */
 	bool force;         /* when active next: try all that is open */
+	bool outside;       /* in a lane's outside, see sched_backlog.c */
 	uint8_t marking;    /* deletes and requeues on their way: leave it */
 };
 
@@ -72,19 +75,45 @@ TAILQ_HEAD(rcpts, rcpt);
 
 /* The recipients of one message for one destination: a DELIVER to come. */
 struct job {
-	TAILQ_ENTRY(job) alone_link;
+	TAILQ_ENTRY(job) link; /* while it waits: in its lane, or the alone */
 	struct work *work;
 	struct dest *dest;
+	struct lane *lane;
 	struct rcpts rcpts;
 	unsigned n;      /* in rcpts */
 	size_t size;     /* octets, about */
-	uint32_t place;  /* in dest->jobs */
 	bool running, alone;
 	bool probe;      /* of a dead destination */
 	uint32_t round;  /* of the destination when it began */
 	bool judged;     /* it has told how the destination is */
 };
 TAILQ_HEAD(jobs, job);
+
+/* A share of a destination: of a class, a sender, or (with jobs) a message. */
+struct lane {
+	struct lane *next;   /* in its bucket */
+	struct lane *parent; /* NULL: the destination's top */
+	struct dest *dest;
+	uint64_t key;        /* among its parent's: sender, or queue id */
+	uint64_t tag;        /* the virtual time of its next job */
+	uint64_t seq;        /* when it began to wait */
+	uint64_t now;        /* the virtual time of those below */
+	uint32_t place;      /* in parent->turns, while jobs wait */
+	struct heap turns;   /* lanes below with jobs that wait, by tag */
+	struct jobs jobs;    /* waiting */
+	unsigned waiting, all; /* jobs here and below */
+	/* of a sender; see sched_backlog.c */
+	struct outside {
+		uint64_t *at; /* queue ids, in a ring */
+		uint32_t first, n, cap;
+	} outside;
+	unsigned coming;     /* messages on their way in */
+	unsigned rcpts;      /* in memory */
+	bool ready;          /* in s->ready */
+	TAILQ_ENTRY(lane) ready_link;
+};
+
+enum lane_class { LANE_URGENT, LANE_NORMAL, LANE_CLASSES };
 
 struct dest {
 	struct dest *next; /* in its bucket */
@@ -94,11 +123,11 @@ struct dest {
 	enum sched_transport by;
 	uint64_t rest_ms;    /* the rate delay: nothing begins before */
 	uint32_t rest_place; /* in s->rests, while it is to be waited for */
-	struct heap jobs;    /* waiting, by queue id */
-	struct job *newest;  /* of jobs: may take more of its message */
+	struct lane top, class[LANE_CLASSES];
+	unsigned outside, coming; /* messages, of all its lanes */
 	unsigned njobs;      /* all, also running and alone */
 	unsigned running;
-	bool in_ring;
+	enum ring { RING_URGENT, RING_NORMAL, RING_NONE } in_ring;
 	/* remote only; see sched_site.c */
 	unsigned window;     /* DELIVERs out at a time */
 	unsigned rise;       /* below this it grows with each answer */
@@ -129,9 +158,11 @@ struct work {
 	TAILQ_ENTRY(work) fates_link; /* s->fates or s->slow */
 	TAILQ_ENTRY(work) notice_link; /* s->notices, when NOTICE_WANTED */
 	struct entry *entry;
+	struct lane *lane;       /* that it comes in for */
 	uint64_t arrived_us, size;
 	uint32_t flags;
 	char *reverse_path;
+	uint64_t sender;         /* sched_sender_key() of it */
 	struct rcpts rcpts;
 	unsigned ready, running, record, unsent;
 	enum page page;
@@ -195,7 +226,9 @@ struct agent {
 	bool alone_running;
 	uint64_t alone_ms;     /* until then it is their turn ... */
 	uint64_t common_ms;    /* ... and until then the others' */
-	TAILQ_HEAD(, dest) ring; /* destinations that may have one more */
+	/* destinations that may have one more: with urgent mail, and others */
+	TAILQ_HEAD(, dest) rings[RING_NONE];
+	unsigned turn;         /* counts choices between the two */
 };
 
 struct sched {
@@ -210,6 +243,11 @@ struct sched {
 	struct heap later;      /* not active, not on hold, by due_ms */
 	struct works works;
 	uint64_t nactive, nrcpts, nrunning;
+
+	struct lane **lanes;    /* buckets; those of classes are not in it */
+	uint32_t nlane_buckets, nlanes;
+	uint64_t lane_seq;
+	TAILQ_HEAD(, lane) ready; /* may have one more come in */
 
 	struct dest **dests;
 	uint32_t ndest_buckets, ndests;
@@ -344,6 +382,45 @@ bool sched_site_defers(struct sched *s, struct rcpt *rc,
 /* Forgets old failures that nobody has asked about. */
 void sched_sites_reap(struct sched *s);
 void sched_sites_free(struct sched *s);
+
+/* sched_lane.c */
+void sched_lanes_init(struct dest *d);
+void sched_lanes_clear(struct dest *d);
+/* Whose messages share a lane. */
+uint64_t sched_sender_key(const struct sched *s, struct slice reverse_path);
+enum lane_class sched_lane_class(uint32_t flags);
+/* NULL: it has nothing there. */
+struct lane *sched_lane_of_sender(const struct sched *s, struct dest *d,
+    enum lane_class class, uint64_t sender);
+/* Frees the lane, and its parent, when nothing has to be known of it. */
+void sched_lane_release(struct sched *s, struct lane *l);
+/* At the end, when there are no jobs any more: those with others outside. */
+void sched_lanes_free(struct sched *s);
+/* A job begins, and ends, to belong to its lane. */
+void sched_lane_join(struct sched *s, struct job *j);
+void sched_lane_leave(struct sched *s, struct job *j);
+/* ... and to wait in it. */
+void sched_lane_push(struct sched *s, struct job *j);
+void sched_lane_remove(struct job *j);
+/* The turn of a job that waits still has come: its lanes pay for it. */
+void sched_lane_charge(struct job *j);
+/* The one whose turn it is, NULL: none waits. */
+struct job *sched_lane_next(const struct dest *d);
+/* The last one of the message that waits, or NULL. */
+struct job *sched_lane_newest(const struct sched *s, struct dest *d,
+    const struct work *w);
+
+/* sched_backlog.c */
+/* Nothing that is due of the entry's page finds a place: it waits outside. */
+bool sched_stays_outside(struct sched *s, struct entry *e,
+    const struct sched_entry_in *in, bool force);
+/* A job of a sender's lane has ended, or a message of it has come in. */
+void sched_lane_ended(struct sched *s, struct lane *l);
+/* The next message to be read for a lane; NULL: none. */
+struct work *sched_come_in(struct sched *s);
+/* It has been read, or will not be. May free its destination. */
+void sched_came_in(struct sched *s, struct work *w);
+void sched_outside_clear(struct sched *s, struct lane *l);
 
 /* sched_job.c */
 /* A job for a recipient, READY, or RUNNING when an agent has it already. */

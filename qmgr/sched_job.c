@@ -22,21 +22,20 @@ job_new(struct sched *s, struct work *w, struct dest *d, bool running)
 
 	j->work = w;
 	j->dest = d;
-	j->place = HEAP_OUT;
 	j->running = running;
 	j->alone = w->entry->crashes >= SCHED_CRASH_ALONE;
 	j->round = d->round;
 	TAILQ_INIT(&j->rcpts);
 	d->njobs++;
+	sched_lane_join(s, j);
 	if (running) {
 		d->running++;
 		g->inflight++;
 		g->alone_running = g->alone_running || j->alone;
 	} else if (j->alone) {
-		TAILQ_INSERT_TAIL(&g->alone, j, alone_link);
+		TAILQ_INSERT_TAIL(&g->alone, j, link);
 	} else {
-		heap_push(&d->jobs, j);
-		d->newest = j;
+		sched_lane_push(s, j);
 	}
 	sched_ring_update(s, d);
 	return j;
@@ -49,12 +48,9 @@ job_unqueue(struct sched *s, struct job *j)
 	struct dest *d = j->dest;
 
 	if (j->alone) {
-		TAILQ_REMOVE(&s->agents[d->agent].alone, j, alone_link);
+		TAILQ_REMOVE(&s->agents[d->agent].alone, j, link);
 	} else {
-		heap_remove(&d->jobs, j);
-		if (d->newest == j) {
-			d->newest = NULL;
-		}
+		sched_lane_remove(j);
 	}
 }
 
@@ -72,6 +68,7 @@ job_free(struct sched *s, struct job *j)
 	} else {
 		job_unqueue(s, j);
 	}
+	sched_lane_leave(s, j);
 	free(j);
 	d->njobs--;
 	sched_ring_update(s, d);
@@ -84,6 +81,9 @@ sched_job_start(struct sched *s, struct job *j)
 	struct agent *g = &s->agents[j->dest->agent];
 	struct rcpt *rc;
 
+	if (!j->alone) {
+		sched_lane_charge(j);
+	}
 	job_unqueue(s, j);
 	j->running = true;
 	j->probe = j->dest->dead;
@@ -108,6 +108,7 @@ join(struct sched *s, struct job *j, struct rcpt *rc)
 	rc->work->record--;
 	TAILQ_INSERT_TAIL(&j->rcpts, rc, in_job);
 	j->n++;
+	j->lane->parent->rcpts++;
 	j->size += rcpt_size(rc, j->dest);
 	if (j->running) {
 		rc->state = RCPT_RUNNING;
@@ -124,11 +125,11 @@ sched_dispatch(struct sched *s, struct rcpt *rc, enum sched_transport t,
     struct slice next_hop, bool running)
 {
 	struct dest *d = sched_dest_get(s, t, next_hop);
-	struct job *j = d->newest;
+	struct job *j = running ? NULL : sched_lane_newest(s, d, rc->work);
 
 	assert(rc->job == NULL);
 	rc->agent = d->agent;
-	if (running || j == NULL || j->work != rc->work ||
+	if (j == NULL ||
 	    j->n >= sched_limits_of(s, d)->rcpts ||
 	    j->size + rcpt_size(rc, d) > SCHED_BATCH_SIZE) {
 		j = job_new(s, rc->work, d, running);
@@ -152,6 +153,7 @@ sched_leave_job(struct sched *s, struct rcpt *rc)
 	rc->job = NULL;
 	TAILQ_REMOVE(&j->rcpts, rc, in_job);
 	j->size -= rcpt_size(rc, j->dest);
+	j->lane->parent->rcpts--;
 	if (--j->n == 0) {
 		job_free(s, j);
 	}

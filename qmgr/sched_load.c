@@ -220,6 +220,7 @@ load_page(struct sched *s, struct work *w, const struct sched_entry_in *in)
 
 	free(w->reverse_path);
 	w->reverse_path = xslicedup(in->reverse_path);
+	w->sender = sched_sender_key(s, in->reverse_path);
 	w->arrived_us = in->arrived_us;
 	w->size = in->size;
 	w->flags = in->flags;
@@ -227,6 +228,7 @@ load_page(struct sched *s, struct work *w, const struct sched_entry_in *in)
 	while (rcpt_item_decode(&page, &it, &bad)) {
 		load_item(s, w, &it);
 	}
+	sched_came_in(s, w); /* after its jobs: they count instead */
 	if (in->next_index == 0) {
 		w->whole = true;
 		if (!w->fresh_claim) {
@@ -282,7 +284,7 @@ take_entry(struct sched *s, const struct sched_entry_in *in)
 		/* Known by id only, before the retries that have come due. */
 		sched_later(s, e, s->mono_ms > s->cfg.min_backoff * 1000 ?
 		    s->mono_ms - s->cfg.min_backoff * 1000 : 0);
-	} else {
+	} else if (!sched_stays_outside(s, e, in, e->force)) {
 		w = sched_work_new(s, e);
 		load_page(s, w, in);
 		active = !TAILQ_EMPTY(&w->rcpts);
@@ -290,6 +292,16 @@ take_entry(struct sched *s, const struct sched_entry_in *in)
 		return active ? SCHED_ENTRY_ACTIVE : SCHED_ENTRY_KEPT;
 	}
 	return SCHED_ENTRY_KEPT;
+}
+
+/* Its first page has come, and that is all that is known of it. */
+static bool
+is_fresh(const struct sched *s, const struct work *w)
+{
+	return w->lane == NULL && w->from == 0 && TAILQ_EMPTY(&w->rcpts) &&
+	    !w->ending && !w->entry->hold && !w->fresh_claim &&
+	    !w->again && !w->slow && !w->fates_out &&
+	    !sched_has_claim(s, w->entry->qid);
 }
 
 enum sched_entry
@@ -313,6 +325,11 @@ sched_entry(struct sched *s, const struct sched_entry_in *in, bool taken)
 	w->page = PAGE_NONE;
 	s->gets_out--;
 	e->hold = e->hold || in->hold;
+	if (is_fresh(s, w) && sched_stays_outside(s, e, in, w->force)) {
+		e->force = e->force || w->force;
+		sched_work_free(s, w);
+		return SCHED_ENTRY_KEPT;
+	}
 	load_page(s, w, in);
 	active = w->from == 0 && !TAILQ_EMPTY(&w->rcpts);
 	sched_work_check(s, w);

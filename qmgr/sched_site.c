@@ -114,11 +114,11 @@ defer_waiting(struct sched *s, struct dest *d)
 {
 	struct job *j, *next;
 
-	while ((j = heap_top(&d->jobs)) != NULL) {
+	while ((j = sched_lane_next(d)) != NULL) {
 		defer_job(s, j);
 	}
 	for (j = TAILQ_FIRST(&s->agents[d->agent].alone); j != NULL; j = next) {
-		next = TAILQ_NEXT(j, alone_link);
+		next = TAILQ_NEXT(j, link);
 		if (j->dest == d) {
 			defer_job(s, j);
 		}
