@@ -377,7 +377,8 @@ class Veredus(Target):
             hops = (f'[127.0.1.{n}]=smtp:[127.0.1.{n}]:{self.sink_port}' for n in range(1, hosts + 1))
             settings = dict(transport_maps='inline:{ %s }' % ', '.join(hops))
         names = ['bench', *(f'{n}bench' for n in range(1, users + 1))]
-        self.i = harness.Instance(users=names, smtpd_max_sessions=20000, message_size_limit='50M', **settings)
+        self.i = harness.Instance(users=names, smtpd_max_sessions=20000, message_size_limit='50M',
+                                  journal_segment_size=None, **settings)       # not the tests' small one
         self.maildirs = [self.i.home[u] / 'Maildir' for u in names]
         for home in (self.i.home[u] for u in names[1:]):
             make_maildir(home, home.stat().st_uid)
