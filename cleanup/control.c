@@ -81,10 +81,40 @@ ask_map(void *arg, struct ctl_session *cs, const struct slice *words,
 	strbuf_clear(&why);
 }
 
+/* -- spool ------------------------------------------------------------------- */
+
+static void
+spool_status(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	const struct program *pg = arg;
+	struct spool_counters c;
+
+	(void)words;
+	(void)nwords;
+	spool_counters(pg->spool, &c);
+	ctl_row_begin(cs);
+	ctl_row_u(cs, "messages", c.messages);
+	ctl_row_u(cs, "corrupt", c.corrupt);
+	ctl_row_u(cs, "without_file", c.unfiled);
+	ctl_row_u(cs, "files_behind", c.unsettled);
+	ctl_row_u(cs, "memory", c.memory);
+	ctl_row_u(cs, "journal_used", c.journal_used);
+	ctl_row_u(cs, "journal_size", c.journal_size);
+	ctl_row_u(cs, "waiting", c.waiting);
+	ctl_row_u(cs, "flushes", c.flushes);
+	ctl_row_u(cs, "entries", c.entries);
+	ctl_row_u(cs, "spilled", c.spilled);
+	ctl_row_u(cs, "settled", c.settled);
+	ctl_row_end(cs);
+	ctl_end(cs, EX_OK, "%s", "");
+}
+
 const struct ctl_verb control_verbs[] = {
 	/* name, admin, least and most words after it, handler */
 	{ "cat", true, 1, 1, control_cat },
 	{ "trace", true, 3, 3, control_trace },
 	{ "map", true, 2, 2, ask_map },
+	{ "spool", true, 0, 0, spool_status },
 };
 const size_t control_nverbs = NELEMS(control_verbs);

@@ -2,6 +2,7 @@
  * control - what the tools ask cleanup, on the administrators' socket:
  *   cat ID                     a message, as it is in the spool
  *   trace CLIENT SENDER RCPT   what would happen to such mail, and why
+ *   spool                      how the spool is: a row of counters
  *   map KEY SPEC               ask a map
  */
 #ifndef CLEANUP_CONTROL_H

@@ -254,6 +254,21 @@ size_t spool_list(const struct spool *sp, uint64_t after, uint64_t *out,
     size_t max);
 size_t spool_count(const struct spool *sp);
 size_t spool_corrupt_count(const struct spool *sp);
+/* How the spool is, and what it has done since it was opened. */
+struct spool_counters {
+	uint64_t messages, corrupt;
+	uint64_t unfiled;      /* messages in the journal only */
+	uint64_t unsettled;    /* files that are to be brought up to date, or to
+	                          go */
+	uint64_t memory;       /* octets; see spool_config */
+	uint64_t journal_used, journal_size; /* octets; size 0: no journal */
+	uint64_t waiting;      /* new messages that find no room there */
+	uint64_t flushes, entries; /* of the journal */
+	uint64_t spilled;      /* messages that got their file later */
+	uint64_t settled;      /* all files that were made, changed, removed
+	                          behind the journal */
+};
+void spool_counters(const struct spool *sp, struct spool_counters *out);
 /* Free octets for us on the spool's file system, and inodes (UINT64_MAX: without
    limit); -1 with errno. */
 int spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes);

@@ -262,7 +262,7 @@ struct spool {
 	struct journal *journal;
 	bool running;          /* it has been started */
 	TAILQ_HEAD(spool_anchored, spool_msg) anchored; /* rising anchors */
-	size_t nanchored;
+	size_t nanchored, nunfiled;
 	STAILQ_HEAD(, spool_msg) doomed; /* to be unlinked soon */
 	uint64_t last_lsn;     /* of the entries that were answered */
 	size_t settling;

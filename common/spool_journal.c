@@ -45,6 +45,7 @@ spool_anchor(struct spool *sp, struct spool_msg *m, uint64_t lsn)
 		m->anchor = lsn >> 32;
 		TAILQ_INSERT_TAIL(&sp->anchored, m, by_anchor);
 		sp->nanchored++;
+		sp->nunfiled += !m->filed;
 	}
 }
 
@@ -68,6 +69,7 @@ spool_unanchor(struct spool *sp, struct spool_msg *m)
 		m->anchor = 0;
 		TAILQ_REMOVE(&sp->anchored, m, by_anchor);
 		sp->nanchored--;
+		sp->nunfiled -= !m->filed;
 	}
 	if (first && sp->running) {
 		raise_floor(sp);
@@ -196,6 +198,7 @@ filed(struct spool *sp, struct spool_msg *m)
 {
 	spool_msg_drop_content(sp, m);
 	m->filed = true;
+	sp->nunfiled--;
 }
 
 void
@@ -410,6 +413,27 @@ spool_at_rest(const struct spool *sp)
 {
 	return sp->journal == NULL || sp->failed != 0 ||
 	    sp->settle_error != 0 || TAILQ_EMPTY(&sp->anchored);
+}
+
+void
+spool_counters(const struct spool *sp, struct spool_counters *out)
+{
+	struct journal_usage u;
+
+	*out = (struct spool_counters){ .messages = sp->index.entries,
+		.corrupt = sp->corrupt, .memory = sp->memory,
+		.unfiled = sp->nunfiled,
+		.unsettled = sp->nanchored - sp->nunfiled,
+		.spilled = sp->spilled, .settled = sp->settled };
+	if (sp->journal == NULL) {
+		return;
+	}
+	journal_usage(sp->journal, &u);
+	out->journal_used = u.used;
+	out->journal_size = u.size;
+	out->waiting = u.waiting;
+	out->flushes = u.flushes;
+	out->entries = u.entries;
 }
 
 bool

@@ -462,7 +462,7 @@ spool_replay_finish(struct spool *sp)
 	spool_replay_free(sp);
 	TAILQ_INIT(&old);
 	TAILQ_CONCAT(&old, &sp->anchored, by_anchor);
-	sp->nanchored = 0;
+	sp->nanchored = sp->nunfiled = 0;
 	sp->last_lsn = 0;
 	while ((m = TAILQ_FIRST(&old)) != NULL) {
 		TAILQ_REMOVE(&old, m, by_anchor);

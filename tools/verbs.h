@@ -26,6 +26,8 @@ verb_fn verb_start, verb_stop, verb_reload, verb_status;
 verb_fn verb_check, verb_config, verb_map;
 /* verb_message.c */
 verb_fn verb_cat, verb_trace;
+/* verb_spool.c */
+verb_fn verb_spool;
 /* verb_queue.c */
 verb_fn verb_queue, verb_flush, verb_hold, verb_release, verb_requeue,
     verb_delete;

@@ -290,8 +290,15 @@ class Instance:
     def wait_empty(self, timeout=PATIENCE):
         """qmgr lists nothing, and nothing lies in the spool: what was answered
         250 a moment ago is there before qmgr has heard of it."""
-        wait_until(lambda: self.queue() == [] and not [p for p in self.queue_files() if p.suffix != '.corrupt'],
+        wait_until(lambda: self.queue() == [] and self.in_spool() == 0 and
+                   not [p for p in self.queue_files() if p.suffix != '.corrupt'],
                    'the queue is empty', timeout)
+
+    def in_spool(self):
+        """Messages that cleanup has, known to qmgr or not."""
+        r = self.tool('veredus', 'spool', '-j', 'status')
+        assert r.returncode == 0, r.stderr
+        return json.loads(r.stdout)['messages']
 
     def queue_files(self):
         return [p for p in (self.spool / 'queue').glob('?/*')]

@@ -78,8 +78,9 @@ def test_broken_spool_files_are_set_aside_and_mail_flows(make):
     m.start()
     os.rename(m.home['ann'], m.home['ann'].with_suffix('.away'))
     ids = [m.send('ann@mx.veredus.test', f'Subject: {i}\r\n\r\nx\r\n') for i in range(6)]
-    wait_until(lambda: len(m.queue_files()) == 6, 'six files')
-    m.stop()
+    wait_until(lambda: len(m.queue()) == 6, 'six messages')
+    m.stop()                                       # at rest: files only
+    assert len(m.queue_files()) == 6
     rnd = random.Random(1)
     files = sorted(m.queue_files())
     files[0].write_bytes(b'')

@@ -45,7 +45,7 @@ def in_flight(m, a, more=40):
     base, bounces = m.sink.lines(), len(m.maildir('ann'))
     wait_until(lambda: m.sink.lines() >= base + more and len(m.maildir('ann')) >= bounces + more // 2,
                'mail flows\n' + m.tail(), 60)
-    wait_until(lambda: connections(m.sink.port) > 0 and m.queue_files() and a.in_hand > 0, 'deliveries in flight')
+    wait_until(lambda: connections(m.sink.port) > 0 and m.queue() and a.in_hand > 0, 'deliveries in flight')
 
 
 def account(m, a, twice):
