@@ -90,8 +90,8 @@ def once(t, name, a, rnd):
     r = dict(workload=name, target=t.name, version=t.version, round=rnd, messages=messages, size=SIZE,
              sessions=w.sessions, kept=w.kept, disk=a.disk, flush_us=a.flush_us)
     t.load_root = a.peers / 'postfix'
-    t.start(**w.needs)
     try:
+        t.start(**w.needs)
         r.update((w_tools if t.name == 'tools' else w.run)(t, messages, w.sessions, w.kept))
     finally:
         t.stop()

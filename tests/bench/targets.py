@@ -194,7 +194,7 @@ class Target:
     """What workloads ask of every target.  start() may be told to have so many
     local users (as smtp-source -r names them: 1bench, 2bench, ...), flushes
     that take so long, and several next hops instead of one."""
-    flushes = None
+    flushes = cgroup = None
     trash = None    # where delivered mail is put after a run, until all runs are over
 
     def put_away(self, directory):
@@ -218,7 +218,10 @@ class Target:
         return len(re.findall(rb'^[0-9A-Za-z]{6,}[*! ]', text, re.M))
 
     def stop(self):
-        self.cgroup.close()
+        """Also after a start that failed halfway."""
+        if self.cgroup:
+            self.cgroup.close()
+            self.cgroup = None
         if self.flushes:
             self.flushes.close()
             self.flushes = None
@@ -240,6 +243,7 @@ class Tools(Target):
 
 class Rooted(Target):
     """A peer in its own root, in mount and process namespaces of its own."""
+    child, locked = None, False
 
     def __init__(self, place, name):
         self.root = place / name
@@ -258,6 +262,7 @@ class Rooted(Target):
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             die(f'{self.root} is in use by another run')
+        self.locked = True
         self.port, self.sink_port = harness.free_port(), harness.free_port()
         self.put_away(self.home / 'Maildir')
         self.maildirs = [self.home / 'Maildir']
@@ -291,9 +296,13 @@ class Rooted(Target):
 
     def stop(self):
         super().stop()
-        self.child.wait()
-        self.add_users(0)
-        fcntl.flock(self.lock, fcntl.LOCK_UN)
+        if self.child:
+            self.child.wait()
+            self.child = None
+        if self.locked:
+            self.add_users(0)
+            fcntl.flock(self.lock, fcntl.LOCK_UN)
+            self.locked = False
 
 
 class Postfix(Rooted):
@@ -357,7 +366,7 @@ class Exim(Rooted):
 
 
 class Veredus(Target):
-    name = 'veredus'
+    name, i = 'veredus', None
 
     def __init__(self, prefix, tmp):
         harness.PREFIX = prefix
@@ -426,7 +435,11 @@ class Veredus(Target):
         return [harness.tool('veredus'), '-c', str(self.i.conf), 'flush']
 
     def stop(self):
-        self.i.stop()
-        super().stop()
-        self.put_away(self.i.dir / 'home')
-        self.i.remove()
+        if self.i is None:
+            return
+        try:
+            self.i.stop()
+        finally:
+            super().stop()
+            self.put_away(self.i.dir / 'home')
+            self.i.remove()

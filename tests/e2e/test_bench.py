@@ -1,4 +1,5 @@
 """The bench refuses what would make its figures mean nothing."""
+import argparse
 import io
 import json
 import os
@@ -160,6 +161,19 @@ def test_programs_behind_their_walls_are_slowed_and_counted(tmp_path, make):
     i.send('ann@mx.veredus.test')
     i.mail('ann')
     assert t.flushes() >= 2               # the queue's, the mailbox's
+
+
+@pytest.mark.skipif(not harness.ROOT, reason='only root makes cgroups')
+def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, 'PREFIX', harness.PREFIX)
+    monkeypatch.setenv('VEREDUS_TMP', str(tmp_path))
+    t = targets.Veredus(harness.PREFIX, tmp_path)
+    monkeypatch.setattr(targets.Veredus, 'wrap', lambda self: self.i.write_conf(queue_minfree='much'))
+    args = argparse.Namespace(messages=10, disk='', flush_us=0, peers=tmp_path)
+    with pytest.raises(AssertionError):
+        bench.once(t, 'flush-1', args, 0)
+    assert list(tmp_path.iterdir()) == []
+    assert not list(targets.Cgroup.mount().glob(f'veredus-bench-{os.getpid()}-*'))
 
 
 def test_a_listing_is_counted():
