@@ -21,7 +21,8 @@ facts_of(const struct spool_info *info)
 		.size = info->size, .flags = e->flags, .rcpts = e->nrcpts,
 		.rcpts_open = info->rcpts_open, .hold = info->hold,
 		.reverse_path = slice_of(e->reverse_path),
-		.hold_reason = slice_of(info->hold_reason) };
+		.hold_reason = slice_of(info->hold_reason),
+		.crashes = info->crashes };
 }
 
 /* The first open recipient at or after i, or nrcpts. */
@@ -76,6 +77,7 @@ send(struct ipc_chan *ch, uint32_t tid, const struct entry_facts *f,
 	ipc_put_s(ch, f->reverse_path);
 	ipc_put_s(ch, page);
 	ipc_put_s(ch, f->hold_reason);
+	ipc_put_u(ch, f->crashes);
 	ipc_end(ch);
 }
 

@@ -19,6 +19,7 @@ struct entry_facts {
 	uint32_t flags, rcpts, rcpts_open;
 	bool hold;
 	struct slice reverse_path, hold_reason; /* borrowed */
+	uint8_t crashes;
 };
 
 /*

@@ -399,7 +399,7 @@ on_mark(struct queue_service *s, const struct ipc_msg *m)
 	uint64_t qid = ipc_u(m, 0);
 	struct asked *a;
 
-	if (ipc_u(m, 1) > IPC_MARK_REQUEUE) {
+	if (ipc_u(m, 1) > IPC_MARK_CRASHED) {
 		return false;
 	}
 	a = asked_new(s, m);
@@ -415,6 +415,9 @@ on_mark(struct queue_service *s, const struct ipc_msg *m)
 		break;
 	case IPC_MARK_REQUEUE:
 		a->requeue = requeue_start(s->pg, qid, on_requeued, a);
+		break;
+	case IPC_MARK_CRASHED:
+		spool_crashed(s->pg->spool, qid, on_marked, a);
 		break;
 	}
 	return true;

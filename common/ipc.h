@@ -132,7 +132,8 @@ enum ipc_role {
 	    "one outstanding; answered when there is at least one")            \
 	M(401, ENTRY, CLEANUP, QMGR,                                           \
 	    "u:queue_id u:arrived_us u:size u:flags u:hold u:rcpts "           \
-	    "u:rcpts_open u:next_index s:reverse_path b:page s:hold_reason",   \
+	    "u:rcpts_open u:next_index s:reverse_path b:page s:hold_reason "   \
+	    "u:crashes",                                                       \
 	    "a message and a page of its open recipients (rcpt_item); "        \
 	    "next_index 0: the last page, else GET goes on there")             \
 	M(402, TAKEN, CLEANUP, QMGR, "u:count", "the end of a TAKE's answer")  \
@@ -147,7 +148,7 @@ enum ipc_role {
 	M(406, FATES_ACK, CLEANUP, QMGR, "u:queue_id u:error u:gone",          \
 	    "durable (error 0), or to be sent again later; gone 1: removed")   \
 	M(407, MARK, QMGR, CLEANUP, "u:queue_id u:what s:reason",              \
-	    "what (enum ipc_mark): hold, release, delete, requeue")            \
+	    "what (enum ipc_mark): hold, release, delete, requeue, crashed")   \
 	M(408, MARKED, CLEANUP, QMGR, "u:queue_id u:result s:text",            \
 	    "result 0 done and durable, 1 no such message, 2 failed: text")    \
 	M(409, NOTICE, QMGR, CLEANUP, "u:queue_id u:kind",                     \
@@ -224,6 +225,7 @@ enum ipc_mark {
 	IPC_MARK_RELEASE,
 	IPC_MARK_DELETE,
 	IPC_MARK_REQUEUE, /* expand the unfinished recipients anew: a group */
+	IPC_MARK_CRASHED, /* a delivery agent died with it in its hands */
 };
 
 enum ipc_notice {

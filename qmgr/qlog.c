@@ -79,6 +79,8 @@ qlog_mark(uint64_t qid, enum ipc_mark what, const char *reason)
 		[IPC_MARK_RELEASE] = "released",
 		[IPC_MARK_DELETE] = "deleted",
 		[IPC_MARK_REQUEUE] = "requeued",
+		[IPC_MARK_CRASHED] = "a delivery agent died with it in its "
+		    "hands",
 	};
 	char id[QID_TEXT + 1];
 	struct strbuf text;

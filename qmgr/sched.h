@@ -161,6 +161,7 @@ struct sched_entry_in {
 	uint64_t qid, arrived_us, size;
 	uint32_t flags;
 	bool hold;
+	uint8_t crashes; /* marks that it has: deaths of an agent with it */
 	uint32_t rcpts, rcpts_open, next_index;
 	struct slice reverse_path, page;
 };

@@ -75,7 +75,8 @@ sched_build_mark(struct sched *s, struct sched_action *a)
 }
 
 /* The channel went: they are sent again. All of them are idempotent, except
-   requeue, whose second try finds the message gone. */
+   requeue, whose second try finds the message gone, and a crash, which may
+   count twice. */
 void
 sched_marks_lost(struct sched *s)
 {
@@ -208,6 +209,8 @@ sched_marked(struct sched *s, uint64_t qid, enum ipc_mark what,
 	}
 	if (result == 1 || (result == 0 && what == IPC_MARK_DELETE)) {
 		sched_entry_gone(s, e);
+	} else if (what == IPC_MARK_CRASHED) {
+		return; /* what follows from it has been done */
 	} else if (what == IPC_MARK_HOLD) {
 		hold_done(s, e, ours ? 0 : result); /* ours is tried again */
 	} else if (what == IPC_MARK_RELEASE) {

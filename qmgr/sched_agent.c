@@ -169,6 +169,9 @@ take_back(struct sched *s, struct work *w, enum sched_agent a)
 	if (w->entry->crashes < SCHED_CRASH_HOLD) {
 		w->entry->crashes++;
 	}
+	if (!w->gone) {
+		sched_mark_add(s, w->entry->qid, IPC_MARK_CRASHED, "", 0);
+	}
 	if (w->entry->crashes >= SCHED_CRASH_ALONE) {
 		sched_withdraw(s, w); /* its other jobs are to go alone, too */
 	}

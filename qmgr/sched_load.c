@@ -273,6 +273,9 @@ take_entry(struct sched *s, const struct sched_entry_in *in)
 	}
 	e = sched_entry_new(s, in->qid);
 	e->hold = in->hold;
+	/* One that has as many and is not on hold was released since. */
+	e->crashes = in->crashes < SCHED_CRASH_HOLD ? in->crashes :
+	    SCHED_CRASH_HOLD - 1;
 	if (sched_has_claim(s, in->qid)) {
 		sched_later(s, e, s->mono_ms);
 	} else if (in->hold) {

@@ -258,6 +258,8 @@ read_entry(const struct ipc_msg *m, struct sched_entry_in *in)
 	*in = (struct sched_entry_in){ .qid = ipc_u(m, 0),
 		.arrived_us = ipc_u(m, 1), .size = ipc_u(m, 2),
 		.flags = (uint32_t)counts[0], .hold = ipc_u(m, 4) != 0,
+		.crashes = (uint8_t)(ipc_u(m, 11) < UINT8_MAX ?
+		    ipc_u(m, 11) : UINT8_MAX),
 		.rcpts = (uint32_t)counts[1], .rcpts_open = (uint32_t)counts[2],
 		.next_index = (uint32_t)counts[3], .reverse_path = ipc_s(m, 8),
 		.page = ipc_s(m, 9) };

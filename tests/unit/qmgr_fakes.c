@@ -48,6 +48,7 @@ send_entry(struct fix *f, unsigned i, uint32_t tid)
 	ipc_put_str(f->cleanup, "sender@example.org");
 	ipc_put_s(f->cleanup, strbuf_slice(&page));
 	ipc_put_str(f->cleanup, m->hold ? "by hand" : "");
+	ipc_put_u(f->cleanup, 0);
 	ipc_end(f->cleanup);
 	strbuf_clear(&page);
 }
@@ -127,11 +128,13 @@ answer_mark(struct fix *f, const struct ipc_msg *m)
 	uint64_t i = ipc_u(m, 0) - QID0;
 	bool here = i < MSGS && f->msgs[i].here;
 
-	f->marks++;
+	f->marks += ipc_u(m, 1) != IPC_MARK_CRASHED;
 	if (here && ipc_u(m, 1) == IPC_MARK_HOLD) {
 		f->msgs[i].hold = true;
 	} else if (here && ipc_u(m, 1) == IPC_MARK_RELEASE) {
 		f->msgs[i].hold = false;
+	} else if (ipc_u(m, 1) == IPC_MARK_CRASHED) {
+		f->crashes++;
 	} else if (here) {
 		f->msgs[i].here = false;
 	}

@@ -43,7 +43,7 @@ struct fix {
 	unsigned refuse;           /* the next FATES fail */
 	bool taking, bad_page;
 	uint32_t take_id;
-	unsigned fates, gets, marks, notices;
+	unsigned fates, gets, marks, notices, crashes;
 	unsigned notice_error;     /* of NOTICED */
 	/* agent */
 	struct ipc_chan *agent;

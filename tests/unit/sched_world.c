@@ -520,9 +520,11 @@ make_entry(struct world *w, struct world_msg *m, struct world_req *r)
 	uint32_t i;
 
 	strbuf_init(&page, 0);
-	r->in = (struct sched_entry_in){ m->qid, m->arrived_us, 100, m->flags,
-		m->hold, m->nrcpts, 0, 0,
-		m->null_path ? SL("") : SL("sender@example.org"), SL("") };
+	r->in = (struct sched_entry_in){ .qid = m->qid,
+		.arrived_us = m->arrived_us, .size = 100, .flags = m->flags,
+		.hold = m->hold, .crashes = m->crashes, .rcpts = m->nrcpts,
+		.reverse_path = slice_of(m->null_path ? "" :
+		    "sender@example.org") };
 	for (i = r->from; i < m->nrcpts; i++) {
 		if (!is_open(&m->rcpts[i])) {
 			continue;
@@ -629,6 +631,9 @@ do_mark(struct world_msg *m, struct world_req *r, struct world *w)
 	case IPC_MARK_DELETE:
 	case IPC_MARK_REQUEUE:
 		m->gone = m->removed = true;
+		break;
+	case IPC_MARK_CRASHED:
+		m->crashes++;
 		break;
 	}
 }

@@ -34,6 +34,7 @@ struct world_msg {
 	bool forced;           /* released or flushed: next_at does not count */
 	bool null_path, removed; /* removed: deleted or requeued */
 	uint32_t flags;
+	uint8_t crashes;       /* marks */
 	bool notice_lost;      /* done, but the answer has not come */
 	unsigned bounces, warnings;
 	unsigned nrcpts, attempts;

@@ -287,12 +287,17 @@ marks(void **state)
 	assert_string_equal(g->s[10].p, "by\\x0ahand");
 	assert_int_equal(mark(&w, qid, IPC_MARK_RELEASE, "")->u[1], 0);
 	assert_int_equal(get(&w, qid, 0, false)->u[4], 0);
+	assert_int_equal(mark(&w, qid, IPC_MARK_CRASHED, "")->u[1], 0);
+	assert_int_equal(mark(&w, qid, IPC_MARK_CRASHED, "")->u[1], 0);
+	assert_int_equal(get(&w, qid, 0, false)->u[11], 2);
+	assert_int_equal(get(&w, qid, 0, true)->u[11], 2);
 	assert_int_equal(mark(&w, qid, IPC_MARK_DELETE, "")->u[1], 0);
 	assert_int_equal(get(&w, qid, 0, false)->type, IPC_GONE);
 	assert_int_equal(mark(&w, qid, IPC_MARK_HOLD, "x")->u[1], 1);
 	assert_int_equal(mark(&w, qid, IPC_MARK_RELEASE, "")->u[1], 1);
 	assert_int_equal(mark(&w, qid, IPC_MARK_DELETE, "")->u[1], 1);
 	assert_int_equal(mark(&w, qid, IPC_MARK_REQUEUE, "")->u[1], 1);
+	assert_int_equal(mark(&w, qid, IPC_MARK_CRASHED, "")->u[1], 1);
 	world_end(&w);
 }
 

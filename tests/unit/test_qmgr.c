@@ -119,6 +119,7 @@ test_agent_dies(void **state)
 	WAIT(&f, f.ngiven == 2);
 	assert_true(qmgr_mono_ms() - t >= 900); /* it gets a second */
 	assert_int_equal(f.given[1].attempt, 0); /* that was no attempt */
+	assert_int_equal(f.crashes, 1);
 	fake_result(&f, &f.given[1], FATE_DELIVERED);
 	WAIT(&f, f.acks == 1);
 	fake_end(&f);

@@ -251,15 +251,15 @@ test_flush(void **state)
 	world_clear(&w);
 }
 
-/* Four deaths of the agent with the same message in its hands. */
+/* Four deaths of the agent with the same message in its hands; qmgr may have
+   died in between (after that many of them). */
 static void
-test_poison(void **state)
+poison(int restart)
 {
 	struct world w;
 	struct world_msg *m;
 	int deaths, i;
 
-	(void)state;
 	world_init(&w, 6);
 	m = world_arrive(&w, 1, all_users);
 	for (deaths = 0; deaths < 4; deaths++) {
@@ -282,12 +282,32 @@ test_poison(void **state)
 		world_agent_dies(&w, SCHED_LOCAL);
 		world_pump(&w);
 		world_agent_starts(&w, SCHED_LOCAL);
+		for (i = 0; deaths + 1 == restart && m->crashes < restart; i++) {
+			assert_true(i < 1000);
+			world_pump(&w);
+			if (!world_cleanup_step(&w)) {
+				world_advance(&w, 500);
+			}
+		}
+		if (deaths + 1 == restart) {
+			world_qmgr_dies(&w);
+		}
 	}
 	assert_true(world_drain(&w));
+	assert_int_equal(m->crashes, 4);
 	assert_true(m->hold);
 	assert_string_equal(m->reason, "delivery agent died four times");
 	assert_int_equal(m->attempts, 0); /* none of them counted */
 	world_clear(&w);
+}
+
+static void
+test_poison(void **state)
+{
+	(void)state;
+	poison(0);
+	poison(2);
+	poison(3);
 }
 
 /* What the agent has from before is not given out again; its late result is
