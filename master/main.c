@@ -25,6 +25,7 @@
 #include <event2/event.h>
 
 #include "common/ctl.h"
+#include "common/fstype.h"
 #include "common/instance.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
@@ -134,6 +135,27 @@ make_directories(struct master *m)
 	strbuf_clear(&why);
 }
 
+/* Flushes over a network mean what another host wants them to. */
+static void
+refuse_network(const struct master *m)
+{
+	const char *name;
+
+	switch (fstype_of(m->queue_fd, &name)) {
+	case FSTYPE_REMOTE:
+		log_fatal(EX_CONFIG, "queue_directory %s lies on %s: mail that "
+		    "was accepted could be lost there; use a local disk",
+		    m->settings.queue_directory, name);
+	case FSTYPE_MEMORY:
+		log_warn("queue_directory %s lies on %s: all mail in it is "
+		    "lost when the power goes", m->settings.queue_directory,
+		    name);
+		break;
+	case FSTYPE_GOOD:
+		break;
+	}
+}
+
 static void
 take_spool(struct master *m, bool *unclean)
 {
@@ -146,6 +168,7 @@ take_spool(struct master *m, bool *unclean)
 		log_fatal(EX_CANTCREAT, "%s: %s", m->settings.queue_directory,
 		    strerror(errno));
 	}
+	refuse_network(m);
 	m->lock_fd = lock_spool(m->settings.queue_directory, unclean, &why);
 	if (m->lock_fd == -1) {
 		give_up(EX_UNAVAILABLE, &why);

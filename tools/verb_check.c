@@ -14,6 +14,7 @@
 
 #include "cleanup/check.h"
 #include "common/account.h"
+#include "common/fstype.h"
 #include "common/instance.h"
 #include "common/listen.h"
 #include "common/sandbox.h"
@@ -171,6 +172,31 @@ check_directories(struct check *c)
 	}
 	instance_dirs_clear(dirs);
 	strbuf_clear(&why);
+}
+
+static void
+check_file_system(struct check *c)
+{
+	const char *dir = c->t->settings.queue_directory, *name;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd == -1) {
+		return; /* told by check_directories() */
+	}
+	switch (fstype_of(fd, &name)) {
+	case FSTYPE_REMOTE:
+		tell(c, ERROR, "queue_directory %s lies on %s: it does not "
+		    "start; use a local disk", dir, name);
+		break;
+	case FSTYPE_MEMORY:
+		tell(c, WARNING, "queue_directory %s lies on %s: all mail in "
+		    "it is lost when the power goes", dir, name);
+		break;
+	case FSTYPE_GOOD:
+		tell(c, GOOD, "the file system of %s %s", dir, name);
+		break;
+	}
+	(void)close(fd);
 }
 
 static void
@@ -425,6 +451,7 @@ verb_check(struct tool *t, int argc, char **argv)
 	check_file(&c);
 	check_accounts(&c);
 	check_directories(&c);
+	check_file_system(&c);
 	check_programs(&c);
 	check_listeners(&c);
 	check_networks(&c);

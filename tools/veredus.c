@@ -36,7 +36,8 @@ const struct verb verbs[] = {
 	{ "requeue", "ID | all | FILTER ...",
 	    "expand the open recipients anew", verb_requeue },
 	{ "cat", "ID", "a message as it is in the queue", verb_cat },
-	{ "spool", "[-j] status", "the spool and its journal: what is where",
+	{ "spool", "[-j] [-d DIR] status | check | dump [ID | SEGMENT]",
+	    "the spool: how it is, is all readable, what is in it",
 	    verb_spool },
 	{ "trace", "[-j] CLIENT SENDER RECIPIENT",
 	    "what would be done with such mail, and why; CLIENT: an address, "
