@@ -319,7 +319,11 @@ on_fates_done(void *arg, uint64_t qid, int error, bool gone)
 		ipc_put_u(ch, qid);
 		ipc_put_u(ch, (uint64_t)error);
 		ipc_put_u(ch, gone ? 1 : 0);
-		ipc_end(ch);
+		if (error == 0 && gone) {
+			ipc_end_later(ch); /* all is over: nothing waits */
+		} else {
+			ipc_end(ch);
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ struct worker {
 	struct ipc_chan *ch; /* NULL: none just now */
 	struct tid_table transactions;
 	bool overfull;       /* some MAIL was not taken: its tid is unknown */
+	bool last_piece;     /* on_content() is at work on one before COMMIT */
 	struct vrfy *vrfys;
 	unsigned nvrfys;
 };
@@ -49,17 +50,23 @@ cut(const char *s, size_t max)
 }
 
 static void
-send_reply(struct worker *w, enum ipc_type type, uint32_t tid, unsigned code,
+put_reply(struct worker *w, enum ipc_type type, uint32_t tid, unsigned code,
     const char *esc, const char *text)
 {
-	if (w->ch == NULL) {
-		return;
-	}
 	ipc_begin(w->ch, type, tid);
 	ipc_put_u(w->ch, code);
 	ipc_put_s(w->ch, cut(esc, ESC_SENT));
 	ipc_put_s(w->ch, cut(text, TEXT_SENT));
-	ipc_end(w->ch);
+}
+
+static void
+send_reply(struct worker *w, enum ipc_type type, uint32_t tid, unsigned code,
+    const char *esc, const char *text)
+{
+	if (w->ch != NULL) {
+		put_reply(w, type, tid, code, esc, text);
+		ipc_end(w->ch);
+	}
 }
 
 static void
@@ -72,7 +79,17 @@ on_verdict(void *owner, uint32_t tid, unsigned code, const char *esc,
 static void
 on_content_ack(void *owner, uint32_t tid, const struct reply *r)
 {
-	send_reply(owner, IPC_CONTENT_ACK, tid, r->code, r->esc, r->text);
+	struct worker *w = owner;
+
+	if (w->ch == NULL) {
+		return;
+	}
+	put_reply(w, IPC_CONTENT_ACK, tid, r->code, r->esc, r->text);
+	if (w->last_piece) {
+		ipc_end_later(w->ch); /* COMMITTED is what smtpd waits for */
+	} else {
+		ipc_end(w->ch);
+	}
 }
 
 static void
@@ -148,12 +165,18 @@ static bool
 on_content(struct worker *w, const struct ipc_msg *m)
 {
 	struct transaction *t = tid_table_get(&w->transactions, m->tid);
+	bool ok;
 
-	if (ipc_s(m, 0).n > IPC_PIECE_MAX) {
+	if (ipc_s(m, 0).n > IPC_PIECE_MAX || ipc_u(m, 1) > 1) {
 		return false;
 	}
-	return t != NULL ? transaction_content(t, ipc_s(m, 0)) :
-	    not_there(w, IPC_CONTENT_ACK, m->tid);
+	if (t == NULL) {
+		return not_there(w, IPC_CONTENT_ACK, m->tid);
+	}
+	w->last_piece = ipc_u(m, 1) == 1;
+	ok = transaction_content(t, ipc_s(m, 0));
+	w->last_piece = false;
+	return ok;
 }
 
 static bool

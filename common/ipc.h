@@ -99,9 +99,10 @@ enum ipc_role {
 	    "a recipient for tid, without <>; one at a time")                  \
 	M(202, VERDICT, CLEANUP, SMTPD, "u:code s:esc s:text",                 \
 	    "answers RCPT")                                                    \
-	M(203, CONTENT, SMTPD, CLEANUP, "b:piece",                             \
+	M(203, CONTENT, SMTPD, CLEANUP, "b:piece u:last",                      \
 	    "content, CRLF lines, un-stuffed, checked; one piece of at most "  \
-	    "64 KiB unacknowledged")                                           \
+	    "64 KiB unacknowledged. last 1: COMMIT comes with it, so nobody "  \
+	    "waits for the acknowledgement")                                   \
 	M(204, CONTENT_ACK, CLEANUP, SMTPD, "u:code s:esc s:text",             \
 	    "next piece, please (code 0), or the reply that refuses the rest") \
 	M(205, COMMIT, SMTPD, CLEANUP, "u:flags u:size",                       \
@@ -347,7 +348,7 @@ void ipc_end(struct ipc_chan *ch);
 /* As ipc_end(), for what the peer does not wait for: it leaves with the next
    message that is waited for, or within IPC_LATER_MS. So it wakes nobody by
    itself while there is work. */
-#define IPC_LATER_MS 50
+#define IPC_LATER_MS 20
 void ipc_end_later(struct ipc_chan *ch);
 /* Send what is queued now, as far as the socket takes it. */
 void ipc_flush(struct ipc_chan *ch);

@@ -109,7 +109,7 @@ bool sched_is_quiet(const struct sched *s);
 enum sched_kind {
 	SCHED_TAKE,    /* max */
 	SCHED_GET,     /* qid, from, route */
-	SCHED_FATES,   /* msg, items */
+	SCHED_FATES,   /* msg, items, last */
 	SCHED_MARK,    /* qid, what, reason, token */
 	SCHED_NOTICE,  /* qid, notice */
 	SCHED_DELIVER, /* agent, msg, items */
@@ -136,6 +136,7 @@ struct sched_action {
 	uint64_t qid;
 	uint32_t from, index, attempt;
 	bool route;
+	bool last;      /* with it all of the message is delivered */
 	unsigned max;
 	enum ipc_mark what;
 	enum ipc_notice notice;

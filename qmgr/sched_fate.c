@@ -231,6 +231,24 @@ wake_slow(struct sched *s)
 	}
 }
 
+/* All that was open of the message when its activity began is delivered. */
+static bool
+is_delivered(const struct work *w)
+{
+	const struct rcpt *rc;
+
+	if (w->next_index != 0 || w->page != PAGE_NONE || w->again ||
+	    w->waiting + w->stuck + w->parked > 0) {
+		return false;
+	}
+	TAILQ_FOREACH(rc, &w->rcpts, link) {
+		if (!rc->sent || rc->stuck || rc->fate != FATE_DELIVERED) {
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Those of `w' that are not on their way yet, as many as fit. */
 static void
 fill_fates(struct sched *s, struct sched_action *a, struct work *w)
@@ -273,6 +291,7 @@ sched_build_fates(struct sched *s, struct sched_action *a)
 		w->flags, w->reverse_path };
 	a->items = s->items;
 	fill_fates(s, a, w);
+	a->last = is_delivered(w);
 	return true;
 }
 

@@ -138,7 +138,13 @@ send_fates(struct qmgr *q, const struct sched_action *act)
 	ipc_begin(q->cleanup, IPC_FATES, a->id);
 	ipc_put_u(q->cleanup, a->qid);
 	ipc_put_s(q->cleanup, strbuf_slice(&q->scratch));
-	ipc_end(q->cleanup);
+	/* The agent keeps the results until they are acknowledged; nobody else
+	   waits for the end of a message that is delivered. */
+	if (act->last && !q->stopping) {
+		ipc_end_later(q->cleanup);
+	} else {
+		ipc_end(q->cleanup);
+	}
 }
 
 static void

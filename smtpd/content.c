@@ -15,14 +15,16 @@
 
 #define ENDLESS_MORE (64u * 1024 * 1024) /* beyond twice the limit: give up */
 
+/* `last': COMMIT follows in the same turn. */
 static void
-send_piece(struct session *s)
+send_piece(struct session *s, bool last)
 {
 	struct transaction *t = s->t;
 	struct ipc_chan *ch = s->srv->cleanup;
 
 	ipc_begin(ch, IPC_CONTENT, t->tid);
 	ipc_put_s(ch, strbuf_slice(&t->piece));
+	ipc_put_u(ch, last ? 1 : 0);
 	ipc_end(ch);
 	t->unacked = true;
 	strbuf_reset(&t->piece);
@@ -40,7 +42,7 @@ commit(struct session *s)
 		if (t->unacked) {
 			return;
 		}
-		send_piece(s);
+		send_piece(s, true);
 		strbuf_clear(&t->piece);
 	}
 	ipc_begin(ch, IPC_COMMIT, t->tid);
@@ -122,7 +124,7 @@ content_run(struct session *s)
 		return false;
 	}
 	if (t->tid != 0) {
-		send_piece(s);
+		send_piece(s, false);
 	}
 	return true;
 }
@@ -133,7 +135,7 @@ content_push(struct session *s)
 	struct transaction *t = s->t;
 
 	if (t->tid != 0 && !t->unacked && t->piece.n >= SESSION_PIECE_MIN) {
-		send_piece(s);
+		send_piece(s, false);
 	}
 }
 

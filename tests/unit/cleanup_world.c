@@ -407,11 +407,11 @@ peer_send(struct peer *p, enum ipc_type type, uint32_t tid,
 }
 
 void
-peer_send_blob(struct peer *p, enum ipc_type type, uint32_t tid,
-    struct slice blob)
+peer_send_piece(struct peer *p, uint32_t tid, struct slice piece, bool last)
 {
-	ipc_begin(p->ch, type, tid);
-	ipc_put_s(p->ch, blob);
+	ipc_begin(p->ch, IPC_CONTENT, tid);
+	ipc_put_s(p->ch, piece);
+	ipc_put_u(p->ch, last ? 1 : 0);
 	ipc_end(p->ch);
 }
 
@@ -439,7 +439,7 @@ smtpd_content(struct world *w, uint32_t tid, const char *text)
 {
 	struct got *g;
 
-	peer_send_blob(&w->smtpd, IPC_CONTENT, tid, slice_of(text));
+	peer_send_piece(&w->smtpd, tid, slice_of(text), false);
 	g = peer_next(w, &w->smtpd, IPC_CONTENT_ACK);
 	assert_int_equal(g->tid, tid);
 	return (unsigned)g->u[0];

@@ -86,8 +86,8 @@ bool peer_is_quiet(const struct peer *p);
 /* Send: "u" takes uint64_t, "s" takes const char *; e.g. "su". */
 void peer_send(struct peer *p, enum ipc_type type, uint32_t tid,
     const char *fields, ...);
-void peer_send_blob(struct peer *p, enum ipc_type type, uint32_t tid,
-    struct slice blob);
+void peer_send_piece(struct peer *p, uint32_t tid, struct slice piece,
+    bool last);
 
 /* What smtpd does, in one call each. */
 void smtpd_mail(struct world *w, uint32_t tid, const char *reverse_path);

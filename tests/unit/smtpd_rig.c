@@ -130,10 +130,11 @@ on_content(struct rig *r, struct rig_transaction *t, const struct ipc_msg *m)
 	(void)strbuf_add_slice(&t->content, ipc_s(m, 0));
 	t->pieces++;
 	t->unacked++;
-	if (t->unacked > 1 || ipc_s(m, 0).n == 0 ||
+	if (t->unacked > 1 || t->last || ipc_s(m, 0).n == 0 ||
 	    ipc_s(m, 0).n > IPC_PIECE_MAX) {
 		log_panic("a piece too many, too small or too large");
 	}
+	t->last = ipc_u(m, 1) == 1;
 	if (r->hold_acks) {
 		hold(r, IPC_CONTENT_ACK, m->tid, SL(""));
 	} else {

@@ -37,6 +37,7 @@ struct rig_transaction {
 	uint32_t flags;        /* of COMMIT */
 	uint64_t mail_flags, size, uid, trusted;
 	unsigned pieces, unacked;
+	bool last;             /* the piece that COMMIT comes with was there */
 	bool committed, aborted;
 };
 

@@ -59,6 +59,40 @@ one_message(void **state)
 	world_end(&w);
 }
 
+/*
+ * The acknowledgement of the last piece wakes nobody: it comes with COMMITTED.
+ * (By itself if the disk is slow; so at least once.)
+ */
+static void
+last_acknowledgement_in_company(void **state)
+{
+	struct world w;
+	uint32_t tid;
+	bool together = false;
+
+	(void)state;
+	world_begin(&w, "");
+	for (tid = 1; !together && tid <= 100; tid++) {
+		smtpd_mail(&w, tid, "");
+		assert_int_equal(smtpd_rcpt(&w, tid, "ann@example.org"), 250);
+		peer_send_piece(&w.smtpd, tid, SL("A: b\r\n"), true);
+		peer_send(&w.smtpd, IPC_COMMIT, tid, "uu", (uint64_t)0,
+		    (uint64_t)6);
+		world_wait(&w, w.smtpd.at < w.smtpd.n);
+		together = w.smtpd.n - w.smtpd.at == 2;
+		assert_int_equal(peer_next(&w, &w.smtpd,
+		    IPC_CONTENT_ACK)->u[0], 0);
+		assert_int_equal(peer_next(&w, &w.smtpd,
+		    IPC_COMMITTED)->u[0], 250);
+	}
+	assert_true(together);
+	/* a piece that others follow is acknowledged at once */
+	smtpd_mail(&w, tid, "");
+	assert_int_equal(smtpd_rcpt(&w, tid, "ann@example.org"), 250);
+	assert_int_equal(smtpd_content(&w, tid, "A: b\r\n"), 0);
+	world_end(&w);
+}
+
 static void
 verdicts(void **state)
 {
@@ -249,7 +283,7 @@ refused_contents(void **state)
 	}
 	smtpd_mail(&w, 1, "");
 	assert_int_equal(smtpd_rcpt(&w, 1, "ann@example.org"), 250);
-	peer_send_blob(&w.smtpd, IPC_CONTENT, 1, strbuf_slice(&hops));
+	peer_send_piece(&w.smtpd, 1, strbuf_slice(&hops), false);
 	g = peer_next(&w, &w.smtpd, IPC_CONTENT_ACK);
 	assert_int_equal(g->u[0], 554);
 	assert_string_equal(g->s[1].p, "5.4.6");
@@ -377,11 +411,11 @@ bad_peers(void **state)
 			peer_send(&w.smtpd, IPC_RCPT, 1, "s", "ann@localhost");
 			break;
 		case LATE_RCPT:
-			peer_send_blob(&w.smtpd, IPC_CONTENT, 1, SL("a\r\n"));
+			peer_send_piece(&w.smtpd, 1, SL("a\r\n"), false);
 			peer_send(&w.smtpd, IPC_RCPT, 1, "s", "ann@localhost");
 			break;
 		case BAD_SIZE:
-			peer_send_blob(&w.smtpd, IPC_CONTENT, 1, SL("a\r\n"));
+			peer_send_piece(&w.smtpd, 1, SL("a\r\n"), false);
 			peer_send(&w.smtpd, IPC_COMMIT, 1, "uu", (uint64_t)0,
 			    (uint64_t)4);
 			break;
@@ -392,7 +426,7 @@ bad_peers(void **state)
 		case EARLY:
 			w.answer_users = false;
 			peer_send(&w.smtpd, IPC_RCPT, 1, "s", "ann@localhost");
-			peer_send_blob(&w.smtpd, IPC_CONTENT, 1, SL("a\r\n"));
+			peer_send_piece(&w.smtpd, 1, SL("a\r\n"), false);
 			break;
 		case CONTROL:
 			peer_send(&w.smtpd, IPC_RCPT, 1, "s",
@@ -404,8 +438,8 @@ bad_peers(void **state)
 			big.p[600] = 'x';
 			break;
 		case BIG_PIECE:
-			peer_send_blob(&w.smtpd, IPC_CONTENT, 1,
-			    slice_make(big.p, IPC_PIECE_MAX + 1));
+			peer_send_piece(&w.smtpd, 1,
+			    slice_make(big.p, IPC_PIECE_MAX + 1), false);
 			break;
 		default:
 			peer_send(&w.smtpd, IPC_MAIL, 3, "suussssuu", "",
@@ -598,9 +632,9 @@ a_mad_worker(void **state)
 			break;
 		case 4:
 		case 5:
-			peer_send_blob(&w.smtpd, IPC_CONTENT, tid,
+			peer_send_piece(&w.smtpd, tid,
 			    roll / 30 % 2 == 0 ? SL("A: b\r\n") :
-			    SL("\r\nx\r\n"));
+			    SL("\r\nx\r\n"), roll / 60 % 2 == 0);
 			break;
 		case 6:
 			peer_send(&w.smtpd, IPC_COMMIT, tid, "uu", (uint64_t)0,
@@ -636,6 +670,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_message),
+		cmocka_unit_test(last_acknowledgement_in_company),
 		cmocka_unit_test(verdicts),
 		cmocka_unit_test(recipients_are_told_apart_once),
 		cmocka_unit_test(no_recipient_no_message),

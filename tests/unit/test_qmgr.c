@@ -69,6 +69,39 @@ test_fates_refused(void **state)
 	fake_end(&f);
 }
 
+/*
+ * The end of a delivered message waits for company (unless we are too slow to
+ * see it); what is to be tried again does not, nor what is not the last.
+ */
+static void
+test_last_fates_wait(void **state)
+{
+	struct fix f;
+	unsigned i, waited = 0;
+
+	(void)state;
+	fake_begin(&f);
+	fake_start_agent(&f);
+	for (i = 0; i < MSGS - 1; i++) {
+		fake_arrive(&f, i, 1);
+		WAIT(&f, f.ngiven == i + 1);
+		fake_result(&f, &f.given[i], FATE_DELIVERED);
+		fake_turns(&f, 5);
+		waited += f.fates == i;
+		WAIT(&f, f.fates == i + 1);
+	}
+	assert_int_not_equal(waited, 0);
+	fake_arrive(&f, i, 2);
+	WAIT(&f, f.ngiven == i + 2);
+	fake_result(&f, &f.given[i], FATE_DELIVERED);
+	fake_turns(&f, 5);
+	assert_int_equal(f.fates, i + 1);
+	fake_result(&f, &f.given[i + 1], FATE_DEFERRED);
+	fake_turns(&f, 5);
+	assert_int_equal(f.fates, i + 2);
+	fake_end(&f);
+}
+
 /* Cleanup dies with the fates in its hands, recorded or not. */
 static void
 test_cleanup_dies(void **state)
@@ -426,6 +459,7 @@ main(void)
 		cmocka_unit_test(test_way_of_a_message),
 		cmocka_unit_test(test_order_at_start),
 		cmocka_unit_test(test_fates_refused),
+		cmocka_unit_test(test_last_fates_wait),
 		cmocka_unit_test(test_cleanup_dies),
 		cmocka_unit_test(test_agent_dies),
 		cmocka_unit_test(test_qmgr_was_restarted),

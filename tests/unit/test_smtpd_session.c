@@ -49,6 +49,7 @@ test_what_cleanup_gets(void **state)
 	assert_int_equal(t->uid, UINT32_MAX);
 	assert_int_equal(t->trusted, 0);
 	assert_int_equal(t->pieces, 1);
+	assert_true(t->last);
 }
 
 static void
