@@ -7,6 +7,7 @@
 
 #include <event2/event.h>
 
+#include "cleanup/known.h"
 #include "cleanup/resolving.h"
 #include "common/ipc.h"
 #include "common/log.h"
@@ -49,6 +50,7 @@ struct resolving {
 	const struct policy *policy;
 	uint64_t timeout_ms;
 	struct ipc_chan *users; /* NULL: there is none just now */
+	struct known *known;    /* names that need not be asked for again */
 	struct slots questions, asked;
 	struct asked *bucket[BUCKETS];
 	struct asked *first, *last; /* by deadline, as all wait equally long */
@@ -242,6 +244,38 @@ give_up(resolving_cb *cb, void *arg, struct memo *memo)
 	cb(arg, &d, memo);
 }
 
+/* Give the memo what is known; true when it lacks nothing any more, and did. */
+static bool
+answer_known(struct resolving *r, struct memo *memo)
+{
+	uint64_t now = now_ms(), uid;
+	bool all = true, some = false;
+	struct slice name;
+	size_t place = 0;
+
+	while (memo_need(memo, &place, &name)) {
+		if (known_get(r->known, name, now, &uid)) {
+			memo_answer_user(memo, name, MAP_FOUND, uid, SL(""));
+			some = true;
+		} else {
+			all = false;
+		}
+	}
+	return all && some;
+}
+
+static enum resolve_state
+decide(struct resolving *r, const struct resolve_request *rq,
+    struct memo *memo, struct decision *d)
+{
+	while (resolve(r->policy, rq, memo, d) == RESOLVE_NEED) {
+		if (!answer_known(r, memo)) {
+			return RESOLVE_NEED;
+		}
+	}
+	return RESOLVE_DONE;
+}
+
 /* The memo has all that was asked for: decide, or ask for more. May free q. */
 static void
 go_on(struct resolving *r, struct question *q)
@@ -249,7 +283,7 @@ go_on(struct resolving *r, struct question *q)
 	struct decision d = { 0 };
 	resolving_cb *cb = q->cb;
 
-	if (resolve(r->policy, &q->rq, q->memo, &d) == RESOLVE_NEED) {
+	if (decide(r, &q->rq, q->memo, &d) == RESOLVE_NEED) {
 		if (ask_for_names(r, q)) {
 			return;
 		}
@@ -274,7 +308,7 @@ resolving_ask(struct resolving *r, const struct resolve_request *rq,
 	struct decision d = { 0 };
 	struct question *q;
 
-	if (resolve(r->policy, rq, memo, &d) == RESOLVE_DONE) {
+	if (decide(r, rq, memo, &d) == RESOLVE_DONE) {
 		cb(arg, &d, memo);
 		decision_clear(&d);
 		memo_free(memo);
@@ -341,6 +375,10 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		return false;
 	}
 	if (a != NULL) { /* else it comes too late */
+		if (results[ipc_u(m, 0)] == MAP_FOUND) {
+			known_put(r->known, slice_of(a->name), ipc_u(m, 1),
+			    now_ms());
+		}
 		asked_answer(r, a, results[ipc_u(m, 0)], ipc_u(m, 1),
 		    ipc_s(m, 4));
 		arm_timer(r);
@@ -368,6 +406,7 @@ resolving_channel(struct resolving *r, int fd)
 {
 	const struct asked *a;
 
+	known_forget_all(r->known); /* it may know others */
 	ipc_chan_free(r->users);
 	r->users = ipc_chan_new(r->base, fd, &users_ops, r);
 	for (a = r->first; a != NULL; a = a->next) {
@@ -401,6 +440,7 @@ resolving_set_policy(struct resolving *r, const struct policy *policy)
 	size_t i, n = 0;
 
 	r->policy = policy;
+	known_forget_all(r->known);
 	/* Names stay asked for; nobody waits for those answers any more. All
 	   memos go before the first callback: they may borrow from the policy. */
 	while ((q = slots_next(&r->questions, &place)) != NULL) {
@@ -428,6 +468,7 @@ resolving_new(struct event_base *base, const struct policy *policy,
 	r->policy = policy;
 	r->timeout_ms = timeout_ms < RESOLVING_WAIT_MAX_MS ? timeout_ms :
 	    RESOLVING_WAIT_MAX_MS;
+	r->known = known_new();
 	slots_init(&r->questions);
 	slots_init(&r->asked);
 	r->timer = event_new(base, -1, 0, on_timer, r);
@@ -459,6 +500,7 @@ resolving_free(struct resolving *r)
 	slots_clear(&r->questions);
 	slots_clear(&r->asked);
 	ipc_chan_free(r->users);
+	known_free(r->known);
 	event_free(r->timer);
 	free(r);
 }

@@ -2,8 +2,8 @@
  * resolving - asks the resolver for decisions, and `users' for what it needs.
  *
  * The resolver is pure; here are its memo's life, the questions to `users' (one
- * for each missing name, however many wait for it), their deadline, and what
- * happens when `users' is started anew. A name that is not answered in time is
+ * for each missing name, however many wait for it, and none for what was found
+ * within the last second, see cleanup/known.h), their deadline, and what happens when `users' is started anew. A name that is not answered in time is
  * a lookup that failed: a temporary answer.
  */
 #ifndef CLEANUP_RESOLVING_H

@@ -131,6 +131,48 @@ verdicts(void **state)
 	world_end(&w);
 }
 
+/* Who was found is not asked for again for a second; others always are. */
+static void
+names_just_found(void **state)
+{
+	struct world w;
+	unsigned i = 0;
+	size_t n;
+
+	(void)state;
+	world_begin(&w, "");
+	smtpd_mail(&w, 1, "");
+	assert_int_equal(smtpd_rcpt(&w, 1, "ann@example.org"), 250);
+	assert_int_equal(smtpd_rcpt(&w, 1, "nobody@example.org"), 550);
+	assert_int_equal(smtpd_rcpt(&w, 1, "broken@example.org"), 451);
+	assert_int_equal(w.users.n, 3);
+	assert_int_equal(smtpd_rcpt(&w, 1, "nobody@example.org"), 550);
+	assert_int_equal(smtpd_rcpt(&w, 1, "broken@example.org"), 451);
+	assert_int_equal(w.users.n, 5);
+	do { /* again and again only if that takes seconds */
+		assert_in_range(i++, 0, 100);
+		assert_int_equal(smtpd_rcpt(&w, 1, "ann@example.org"), 250);
+		n = w.users.n;
+		assert_int_equal(smtpd_rcpt(&w, 1, "ann@example.org"), 250);
+	} while (w.users.n > n);
+	for (i = 0; w.users.n == n; i++) { /* for a second */
+		assert_in_range(i, 0, 100000);
+		world_turn(&w); /* takes a millisecond */
+		if (i % 100 > 0) {
+			continue;
+		}
+		assert_int_equal(smtpd_rcpt(&w, 1, "ann@example.org"), 250);
+	}
+	w.answer_users = false; /* a fresh `users' is asked */
+	world_connect_users(&w);
+	n = w.users.n;
+	peer_send(&w.smtpd, IPC_RCPT, 1, "s", "ann@example.org");
+	world_wait(&w, w.users.n > n);
+	w.answer_users = true;
+	assert_int_equal(peer_next(&w, &w.smtpd, IPC_VERDICT)->u[0], 250);
+	world_end(&w);
+}
+
 /* Each mailbox gets one copy, by whatever names it was reached. */
 static void
 recipients_are_told_apart_once(void **state)
@@ -672,6 +714,7 @@ main(void)
 		cmocka_unit_test(one_message),
 		cmocka_unit_test(last_acknowledgement_in_company),
 		cmocka_unit_test(verdicts),
+		cmocka_unit_test(names_just_found),
 		cmocka_unit_test(recipients_are_told_apart_once),
 		cmocka_unit_test(no_recipient_no_message),
 		cmocka_unit_test(pieces_cut_anywhere),
