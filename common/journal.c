@@ -175,8 +175,10 @@ hand_back(struct journal *j, struct journal_buffers *l, uint64_t lsn,
 		STAILQ_CONCAT(&j->done, &b->entries);
 		STAILQ_INSERT_TAIL(&j->spare, b, next);
 	}
-	if (first) {
+	if (first) { /* without the lock, for which the loop would wait */
+		(void)pthread_mutex_unlock(&j->lock);
 		journal_tell_loop(j);
+		(void)pthread_mutex_lock(&j->lock);
 	}
 }
 
@@ -269,6 +271,7 @@ static void
 seal(struct journal *j)
 {
 	struct journal_buffer *b = j->filling;
+	bool idle;
 
 	if (b->n == 0) {
 		return;
@@ -281,10 +284,11 @@ seal(struct journal *j)
 	if (j->filling != NULL) {
 		STAILQ_REMOVE_HEAD(&j->spare, next);
 	}
-	if (j->flusher_idle) {
+	idle = j->flusher_idle;
+	(void)pthread_mutex_unlock(&j->lock);
+	if (idle) { /* not before: it would wait for the lock at once */
 		(void)pthread_cond_signal(&j->flush_wake);
 	}
-	(void)pthread_mutex_unlock(&j->lock);
 	if (j->filling == NULL) {
 		j->filling = journal_buffer_new();
 	} else if (j->filling->b.cap > SPARE_CAP) {
