@@ -13,8 +13,7 @@
 #define PIPES_MAX  512
 #define READ_SIZE  16384 /* octets of one pipe before the others get a turn */
 #define RETRY_MS   50
-#define BUSY_READS 100   /* in a second: from then on emptied pipes rest */
-#define REST_MS    20
+#define REST_MS    20    /* from one look at the pipes to the next */
 
 struct log_pipe {
 	struct log_pipe *next;
@@ -23,7 +22,6 @@ struct log_pipe {
 	unsigned pid;
 	int fd;
 	struct event *readable;
-	bool rests;          /* `readable' is not added, until the rest is over */
 	struct log_part part;
 };
 
@@ -33,11 +31,11 @@ struct log_pipes {
 	struct log_pipe *first;
 	unsigned n;
 	struct event *flush; /* at the end of the turn, or a moment later */
-	struct event *rest;  /* its end, for all that rest */
+	struct event *rest;  /* its end */
+	bool rests;          /* the pipes were read: not looked at until then */
 	bool paused;         /* the sink is full: nothing is read */
 	void (*done)(void *);
 	void *done_arg;
-	unsigned reads;      /* in this second */
 	time_t second;       /* what `now' stands for */
 	struct tm now;
 };
@@ -57,7 +55,6 @@ local_time(struct log_pipes *ps)
 
 	if (t != ps->second || t == 0) {
 		ps->second = t;
-		ps->reads = 0;
 		if (localtime_r(&t, &ps->now) == NULL) {
 			memset(&ps->now, 0, sizeof(ps->now));
 		}
@@ -96,20 +93,28 @@ check_done(struct log_pipes *ps)
 	ps->done(ps->done_arg);
 }
 
+/* Wait for lines, or do not. */
 static void
-pause_all(struct log_pipes *ps, bool pause)
+watch(struct log_pipes *ps, bool on)
 {
 	struct log_pipe *p;
 
-	if (ps->paused == pause) {
-		return;
-	}
-	ps->paused = pause;
 	for (p = ps->first; p != NULL; p = p->next) {
-		if (pause) {
-			(void)event_del(p->readable);
-		} else if (!p->rests) {
+		if (on) {
 			(void)event_add(p->readable, NULL);
+		} else {
+			(void)event_del(p->readable);
+		}
+	}
+}
+
+static void
+pause_all(struct log_pipes *ps, bool pause)
+{
+	if (ps->paused != pause) {
+		ps->paused = pause;
+		if (!ps->rests) {
+			watch(ps, !pause);
 		}
 	}
 }
@@ -127,37 +132,6 @@ on_flush(evutil_socket_t fd, short what, void *arg)
 	}
 	pause_all(ps, log_sink_full(ps->sink));
 	check_done(ps);
-}
-
-/* Looks at it no more for a moment: under load each line would wake us else,
-   and the writer's pipe holds many. */
-static void
-rest(struct log_pipe *p)
-{
-	const struct timeval moment = { 0, REST_MS * 1000 };
-	struct log_pipes *ps = p->all;
-
-	p->rests = true;
-	(void)event_del(p->readable);
-	if (!event_pending(ps->rest, EV_TIMEOUT, NULL)) {
-		(void)event_add(ps->rest, &moment);
-	}
-}
-
-static void
-on_rested(evutil_socket_t fd, short what, void *arg)
-{
-	struct log_pipes *ps = arg;
-	struct log_pipe *p;
-
-	(void)fd;
-	(void)what;
-	for (p = ps->first; p != NULL; p = p->next) {
-		if (p->rests && !ps->paused) {
-			(void)event_add(p->readable, NULL);
-		}
-		p->rests = false;
-	}
 }
 
 /* Frees `p' when its pipe has ended. Returns what read() did. */
@@ -186,27 +160,72 @@ read_some(struct log_pipe *p)
 	return r;
 }
 
+/*
+ * Read a share of each pipe. LOOK_MORE: one of them has more than that. May free
+ * pipes that have ended.
+ */
+enum look { LOOK_NOTHING, LOOK_LINES, LOOK_MORE };
+
+static enum look
+read_all(struct log_pipes *ps)
+{
+	enum look seen = LOOK_NOTHING;
+	struct log_pipe *p, *next;
+	ssize_t r;
+
+	for (p = ps->first; p != NULL && !log_sink_full(ps->sink); p = next) {
+		next = p->next;
+		r = read_some(p);
+		if (r == READ_SIZE) {
+			seen = LOOK_MORE;
+		} else if (r >= 0 && seen == LOOK_NOTHING) {
+			seen = LOOK_LINES;
+		}
+	}
+	return seen;
+}
+
+/*
+ * Lines come in runs, of several programs, and each would wake us: after a look
+ * at all pipes nobody waits for them for a moment, then they are looked at
+ * again, until there is nothing.
+ */
+static void
+look(struct log_pipes *ps)
+{
+	const struct timeval moment = { 0, REST_MS * 1000 }, now = { 0, 0 };
+	enum look seen = ps->paused ? LOOK_NOTHING : read_all(ps);
+	bool rests = seen != LOOK_NOTHING;
+
+	if (rests) {
+		(void)event_add(ps->rest, seen == LOOK_MORE ? &now : &moment);
+		event_active(ps->flush, 0, 0);
+	}
+	if (rests != ps->rests) {
+		ps->rests = rests;
+		if (!ps->paused) {
+			watch(ps, !rests);
+		}
+	}
+}
+
+static void
+on_rested(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look(arg);
+}
+
 /* May free the pipe. */
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct log_pipe *p = arg;
-	struct log_pipes *ps = p->all;
-	ssize_t r;
 
 	(void)fd;
 	(void)what;
-	if (ps->paused) {
-		return;
-	}
-	r = read_some(p);
-	if (r > 0 && r < READ_SIZE && ps->reads++ > BUSY_READS) {
-		rest(p);
-	}
-	if (log_sink_full(ps->sink)) {
-		pause_all(ps, true);
-	}
-	event_active(ps->flush, 0, 0);
+	look(p->all);
 }
 
 struct log_pipes *
@@ -248,7 +267,7 @@ log_pipes_add(struct log_pipes *ps, struct slice program, unsigned pid, int fd)
 	p->next = ps->first;
 	ps->first = p;
 	ps->n++;
-	if (!ps->paused) {
+	if (!ps->paused && !ps->rests) {
 		(void)event_add(p->readable, NULL);
 	}
 	return true;

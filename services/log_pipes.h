@@ -1,8 +1,9 @@
 /*
  * log_pipes - the read ends of all programs' descriptors 2, read a bounded
  * share a turn, their lines handed to the sink whole, one after the other.
- * While many come a second, a pipe that was emptied is read again 20 ms later:
- * a program's lines keep their order, those of several may change places then.
+ * A line that comes alone is read at once; the next within 20 ms, together with
+ * what else has come by then: a program's lines keep their order, those of
+ * several may change places.
  */
 #ifndef SERVICES_LOG_PIPES_H
 #define SERVICES_LOG_PIPES_H
