@@ -83,20 +83,45 @@ fill(struct listen_at *at, int family, const struct listen_entry *e)
 	}
 }
 
-/* Append, unless it is there already. False: too many. */
+static bool
+is_any(const struct listen_at *at)
+{
+	return at->family == AF_INET ?
+	    at->at.v4.sin_addr.s_addr == INADDR_ANY :
+	    IN6_IS_ADDR_UNSPECIFIED(&at->at.v6.sin6_addr);
+}
+
+/* All that comes to b's address and port comes to a's, too: Linux lets only one
+   of them listen. */
+static bool
+covers(const struct listen_at *a, const struct listen_at *b)
+{
+	/* the port is at the same place in both families */
+	return a->family == b->family &&
+	    a->at.v4.sin_port == b->at.v4.sin_port &&
+	    (is_any(a) || strcmp(a->name, b->name) == 0);
+}
+
+/* Append, unless it is covered; what it covers goes. False: too many. */
 static bool
 append(struct listen_at *out, size_t *n, int family,
     const struct listen_entry *e)
 {
 	struct listen_at at;
-	size_t i;
+	size_t i, kept = 0;
 
 	fill(&at, family, e);
 	for (i = 0; i < *n; i++) {
-		if (strcmp(out[i].name, at.name) == 0) {
+		if (covers(&out[i], &at)) {
 			return true;
 		}
 	}
+	for (i = 0; i < *n; i++) {
+		if (!covers(&at, &out[i])) {
+			out[kept++] = out[i];
+		}
+	}
+	*n = kept;
 	if (*n == LISTEN_MAX) {
 		return false;
 	}

@@ -44,7 +44,8 @@ bool listen_parse(struct slice entry, struct listen_entry *out);
 
 /*
  * The sockets that `listen' and `inet_protocols' ask for, each once, at most
- * LISTEN_MAX. IPv6 ones are left out when `has_ipv6' is false. False: `why'.
+ * LISTEN_MAX; an address that a wildcard includes is left out, and IPv6 ones when
+ * `has_ipv6' is false. False: `why'.
  */
 bool listen_plan(const struct settings *s, bool has_ipv6, struct listen_at *out,
     size_t *n, struct strbuf *why);
