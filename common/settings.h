@@ -126,8 +126,8 @@ enum set_type {
 	S(BOOL, debug, "no", 0, 0, P_ALL, "log debug lines")                   \
 	S(SECONDS, minimal_backoff_time, "5m", 1, 864000, P_QMGR, "the first retry of a deferred recipient") \
 	S(SECONDS, maximal_backoff_time, "66m", 1, 864000, P_QMGR, "the longest time between two attempts") \
-	S(SECONDS, maximal_queue_lifetime, "5d", 1, 8640000, P_CLEANUP | P_QMGR, "a message is given up after this long") \
-	S(SECONDS, bounce_queue_lifetime, "5d", 1, 8640000, P_QMGR, "the same for one with the null reverse-path") \
+	S(SECONDS, maximal_queue_lifetime, "5d", 0, 8640000, P_CLEANUP | P_QMGR, "a message is given up after this long; 0: after one attempt") \
+	S(SECONDS, bounce_queue_lifetime, "5d", 0, 8640000, P_QMGR, "the same for one with the null reverse-path") \
 	S(SECONDS, delay_warning_time, "0", 0, 8640000, P_QMGR, "the sender is told of mail that waits this long; 0: never") \
 	S(BOOL, soft_bounce, "no", 0, 0, P_CLEANUP | P_QMGR | P_SMTPD, "for tests of a new configuration: no permanent failure, each 5yz becomes 4yz") \
 	S(LIST, defer_transports, "", 0, 100, P_QMGR, "transports whose mail waits until it is flushed") \

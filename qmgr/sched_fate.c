@@ -45,7 +45,8 @@ print_seconds(char *out, size_t cap, uint64_t s)
 	while (s % units[i].seconds != 0) {
 		i++;
 	}
-	n = snprintf(out, cap, "expired after %llu%c: ",
+	n = s == 0 ? snprintf(out, cap, "tried once: ") :
+	    snprintf(out, cap, "expired after %llu%c: ",
 	    (unsigned long long)(s / units[i].seconds), units[i].unit);
 	assert(n > 0 && (size_t)n < cap);
 }
@@ -72,11 +73,12 @@ lifetime_of(const struct sched *s, const struct work *w)
 static bool
 has_expired(const struct sched *s, const struct rcpt *rc)
 {
-	const struct work *w = rc->work;
+	const uint64_t lifetime = lifetime_of(s, rc->work);
 
-	/* Old by the clock, and tried since the clock was set last. */
-	return rc->epoch == s->epoch &&
-	    sched_age_s(s, w->arrived_us) > lifetime_of(s, w);
+	/* Old by the clock, and tried since the clock was set last. Without a
+	   lifetime it is tried once. */
+	return rc->epoch == s->epoch && (lifetime == 0 ||
+	    sched_age_s(s, rc->work->arrived_us) > lifetime);
 }
 
 /* When to try again: with the others of this message if that is near. */

@@ -547,6 +547,25 @@ test_bounce_lifetime(void **state)
 }
 
 static void
+test_no_lifetime_is_one_attempt(void **state)
+{
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 8);
+	w.cfg.lifetime = 0;
+	sched_configure(w.s, &w.cfg);
+	w.soft = 100;
+	m = world_arrive(&w, 1, site);
+	settle(&w);
+	assert_int_equal(m->rcpts[0].attempt, 1);
+	assert_int_equal(m->rcpts[0].bounced, 1);
+	assert_string_equal(m->rcpts[0].reply, "tried once: said the agent");
+	world_clear(&w);
+}
+
+static void
 test_soft_bounce(void **state)
 {
 	struct world w;
@@ -636,6 +655,7 @@ main(void)
 		cmocka_unit_test(test_nobody_to_tell),
 		cmocka_unit_test(test_notice_impossible),
 		cmocka_unit_test(test_bounce_lifetime),
+		cmocka_unit_test(test_no_lifetime_is_one_attempt),
 		cmocka_unit_test(test_soft_bounce),
 		cmocka_unit_test(test_hold_transport),
 		cmocka_unit_test(test_defer_transports),
