@@ -133,6 +133,19 @@ agent_done(struct agent *a, struct agent_item *it, const struct outcome *o)
 	tell(a, it);
 }
 
+void
+agent_return(struct agent *a, const struct agent_item *it)
+{
+	if (!a->qmgr.up) {
+		return; /* the next channel does not name it */
+	}
+	ipc_begin(a->qmgr.chan, IPC_RETURNED, 0);
+	ipc_put_u(a->qmgr.chan, it->qid);
+	ipc_put_u(a->qmgr.chan, it->index);
+	ipc_put_u(a->qmgr.chan, it->attempt);
+	ipc_end(a->qmgr.chan);
+}
+
 /* -- qmgr ------------------------------------------------------------------ */
 
 static void
@@ -262,6 +275,9 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		return on_deliver(a, m);
 	case IPC_RESULT_ACK:
 		on_ack(a, m);
+		return true;
+	case IPC_RECALL:
+		a->ops->recall(a->arg);
 		return true;
 	default:
 		return false;

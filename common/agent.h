@@ -72,6 +72,8 @@ struct agent_ops {
 	void (*here)(void *arg, struct agent_content *c);
 	void (*failed)(void *arg, struct agent_content *c,
 	    const struct outcome *o);
+	/* RECALL: agent_return() what has not been begun. NULL: never comes. */
+	void (*recall)(void *arg);
 	/* A channel is there again. */
 	void (*up)(void *arg);
 	/* A channel has been gone for ipc_timeout: only a restart brings a
@@ -132,6 +134,8 @@ void agent_remove(struct agent *a, struct agent_item *it);
 /* It has its outcome: keep it, tell qmgr. */
 void agent_done(struct agent *a, struct agent_item *it,
     const struct outcome *o);
+/* It was not begun: tell qmgr; the caller forgets it. */
+void agent_return(struct agent *a, const struct agent_item *it);
 /* Any item, or NULL: for who frees all. */
 struct agent_item *agent_any(struct agent *a);
 

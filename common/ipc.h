@@ -181,6 +181,10 @@ enum ipc_role {
 	    "here is delivered anew")                                          \
 	M(504, AGENT_HELLO_END, AGENT, QMGR, "",                               \
 	    "all are told; unacknowledged RESULTs follow")                     \
+	M(505, RECALL, QMGR, REMOTE, "",                                       \
+	    "the system stops: give back what no host has been told of")       \
+	M(506, RETURNED, REMOTE, QMGR, "u:queue_id u:index u:attempt",         \
+	    "not begun, and forgotten: no attempt, to be given out anew")      \
 	/* -- the agents and cleanup ---------------------------------------- */\
 	M(600, FETCH, AGENT, CLEANUP, "u:queue_id u:cookie",                   \
 	    "the content of a message that was given to us")                   \

@@ -224,6 +224,7 @@ void
 qmgr_stop(struct qmgr *q, uint64_t deadline_ms)
 {
 	sched_stop(q->s);
+	qmgr_agent_recall(q);
 	q->stopping = true;
 	q->stop_ms = qmgr_mono_ms() + deadline_ms;
 	qmgr_wake(q);

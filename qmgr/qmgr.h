@@ -115,6 +115,8 @@ void qmgr_agent_clear(struct qmgr *q);
 void qmgr_agent_do(struct qmgr *q, const struct sched_action *a);
 /* Before actions are taken: tells the scheduler which agents are full. */
 void qmgr_agent_pressure(struct qmgr *q);
+/* Remote is to give back what it has not begun. */
+void qmgr_agent_recall(struct qmgr *q);
 uint64_t qmgr_agent_deadlines(struct qmgr *q);
 
 /* -- qlog.c: the lines of the log (facts.md, 3b) ----------------------------- */

@@ -203,6 +203,10 @@ void sched_agent_down(struct sched *s, enum sched_agent a);
 /* Its channel is full: no DELIVER for now. */
 void sched_agent_pause(struct sched *s, enum sched_agent a, bool pause);
 
+/* The agent has not begun it, and gives it back: as if never given. */
+void sched_returned(struct sched *s, enum sched_agent a, uint64_t qid,
+    uint32_t index, uint32_t attempt);
+
 struct sched_result {
 	uint64_t qid;
 	uint32_t index, attempt;

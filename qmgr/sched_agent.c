@@ -200,3 +200,25 @@ sched_agent_down(struct sched *s, enum sched_agent a)
 		sched_work_check(s, w);
 	}
 }
+
+void
+sched_returned(struct sched *s, enum sched_agent a, uint64_t qid,
+    uint32_t index, uint32_t attempt)
+{
+	struct entry *e = sched_find(s, qid);
+	struct work *w = e != NULL ? e->work : NULL;
+	struct rcpt *rc = w != NULL ? sched_rcpt_find(w, index) : NULL;
+	struct claim *c;
+
+	if (rc == NULL) {
+		c = sched_claim_take(s, qid, index);
+		if (c != NULL) {
+			sched_claim_free(c);
+		}
+	} else if (rc->state == RCPT_RUNNING && rc->agent == a &&
+	    rc->attempt == attempt) {
+		sched_waits(w, s->real_us / 1000000, rc->warned);
+		sched_rcpt_free(s, rc);
+		sched_work_check(s, w);
+	}
+}

@@ -72,6 +72,17 @@ qmgr_agent_do(struct qmgr *q, const struct sched_action *act)
 }
 
 void
+qmgr_agent_recall(struct qmgr *q)
+{
+	struct ipc_chan *ch = q->agents[SCHED_REMOTE].ch;
+
+	if (ch != NULL && ipc_chan_alive(ch)) {
+		ipc_begin(ch, IPC_RECALL, 0);
+		ipc_end(ch);
+	}
+}
+
+void
 qmgr_agent_pressure(struct qmgr *q)
 {
 	struct agent_link *l;
@@ -164,6 +175,18 @@ on_result(struct qmgr *q, struct agent_link *l, enum sched_agent a,
 }
 
 static bool
+on_returned(struct qmgr *q, const struct agent_link *l, enum sched_agent a,
+    const struct ipc_msg *m)
+{
+	if (!l->hello || ipc_u(m, 1) > UINT32_MAX || ipc_u(m, 2) > UINT32_MAX) {
+		return false;
+	}
+	sched_returned(q->s, a, ipc_u(m, 0), (uint32_t)ipc_u(m, 1),
+	    (uint32_t)ipc_u(m, 2));
+	return true;
+}
+
+static bool
 on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 {
 	struct qmgr *q = owner;
@@ -179,6 +202,8 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		return on_hello_end(q, l, a);
 	case IPC_RESULT:
 		return on_result(q, l, a, m);
+	case IPC_RETURNED:
+		return on_returned(q, l, a, m);
 	default:
 		return false;
 	}

@@ -200,6 +200,22 @@ delivery_defer(struct delivery *d, const struct outcome *o)
 	give_all(d, o, false);
 }
 
+/* As if it had never been here. Frees it. */
+static void
+give_back(struct delivery *d)
+{
+	const struct rcpt *rc;
+	unsigned i;
+
+	for (i = 0; i < d->nrcpts; i++) {
+		rc = d->rcpts[i].arg;
+		if (rc != NULL) {
+			agent_return(&d->r->agent, &rc->item);
+		}
+	}
+	delivery_free(d);
+}
+
 /* -- where it goes --------------------------------------------------------- */
 
 void
@@ -230,6 +246,10 @@ delivery_failed_at(struct delivery *d, const char *relay,
 	d->site = d->site && site;
 	free(d->relay);
 	d->relay = xstrdup(relay);
+	if (d->r->recalled) {
+		delivery_give_up(d);
+		return;
+	}
 	/* Over a kept connection it went without asking for its way. */
 	if (d->routed || dest_route(d->r, d)) {
 		delivery_go(d);
@@ -239,5 +259,46 @@ delivery_failed_at(struct delivery *d, const char *relay,
 void
 delivery_again(struct delivery *d)
 {
-	start(d);
+	if (d->r->recalled) {
+		give_back(d);
+	} else {
+		start(d);
+	}
+}
+
+/* -- a stop of the system --------------------------------------------------- */
+
+/* Out of the list or connection that it waits in. */
+static void
+leave(struct delivery *d)
+{
+	struct conn *c = d->conn;
+
+	if (c != NULL) {
+		c->d = NULL;
+		d->conn = NULL;
+		conn_close(c);
+	} else if (d->state == DELIVERY_ROUTING) {
+		TAILQ_REMOVE(&d->dest->routing, d, list);
+	} else if (d->state == DELIVERY_WAITING) {
+		TAILQ_REMOVE(&d->r->waiting, d, list);
+	} else {
+		dial_cancel(d);
+	}
+}
+
+void
+delivery_recall(void *arg)
+{
+	struct remote *r = arg;
+	struct delivery *d, *next;
+
+	r->recalled = true;
+	for (d = TAILQ_FIRST(&r->deliveries); d != NULL; d = next) {
+		next = TAILQ_NEXT(d, all);
+		if (d->conn == NULL || !d->conn->begun) {
+			leave(d);
+			give_back(d);
+		}
+	}
 }

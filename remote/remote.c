@@ -37,6 +37,7 @@ static const struct agent_ops agent_ops = {
 	.deliver = delivery_take,
 	.delivered = delivery_taken,
 	.acked = delivery_acked,
+	.recall = delivery_recall,
 	.here = feed_here,
 	.failed = feed_failed,
 	.up = on_up,
@@ -169,6 +170,7 @@ remote_random(struct remote *r)
 void
 remote_qmgr(struct remote *r, int fd)
 {
+	r->recalled = false;
 	agent_qmgr(&r->agent, fd);
 }
 

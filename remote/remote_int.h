@@ -166,6 +166,7 @@ struct remote {
 	struct slots dials;          /* tid: delivery that master was asked for */
 	char scratch[16 * 1024];     /* what was received in this turn */
 
+	bool recalled;               /* by qmgr: nothing is begun any more */
 	bool stopping, done_called;
 	void (*done)(void *);
 	void *done_arg;
@@ -203,6 +204,8 @@ void delivery_again(struct delivery *d);
 void delivery_give_up(struct delivery *d);
 /* The same, for trouble of ours. */
 void delivery_defer(struct delivery *d, const struct outcome *o);
+/* Whatever no host was told of goes back to qmgr. */
+void delivery_recall(void *arg);
 void delivery_free(struct delivery *d); /* recipients included */
 
 /* dest.c */

@@ -726,6 +726,70 @@ test_stop(void **state)
 }
 
 static void
+expect_returned(struct world *w, uint64_t qid)
+{
+	struct ipc_msg m;
+
+	expect(w, &w->qmgr, IPC_RETURNED, &m);
+	assert_int_equal(ipc_u(&m, 0), qid);
+	assert_int_equal(ipc_u(&m, 1), 0);
+}
+
+static void
+recall(struct world *w)
+{
+	struct ipc_build ib;
+	struct strbuf b;
+
+	strbuf_init(&b, 0);
+	ipc_build_begin(&ib, &b, IPC_RECALL, 0);
+	ipc_build_end(&ib);
+	assert_int_equal(ipc_sync_write(w->qmgr.fd, strbuf_slice(&b)), 0);
+	strbuf_clear(&b);
+}
+
+/* Not greeted, not answered by dns, and greeted but not told of anything: all go
+   back; what has begun goes on, and ends with the address that it has. */
+static void
+test_recall(void **state)
+{
+	struct world *w = *state;
+	int begun, silent;
+
+	send_mail(w, 1, "ann");
+	begun = host_greets(w);
+	host_hears(w, begun, "MAIL");
+	send_mail(w, 2, "ben");
+	silent = host_accept(w);
+	recall(w);
+	expect_returned(w, 2);
+	host_sees_end(w, silent);
+	host_says(begun, OK2 OK2 "354 go\r\n");
+	fetched(w, 1);
+	host_says(begun, OK2);
+	expect_result(w, 1, 0, FATE_DELIVERED, "250 2.0.0 ok");
+	(void)close(begun);
+	(void)close(silent);
+}
+
+/* It was about to begin over a kept connection that has ended. */
+static void
+test_recall_ends_the_search(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	send_mail(w, 1, "ann");
+	fd = host_greets(w);
+	host_hears(w, fd, "MAIL");
+	recall(w);
+	host_says(fd, "421 4.3.2 going down\r\n");
+	expect_result(w, 1, 0, FATE_DEFERRED, "421 4.3.2 going down");
+	host_is_alone(w);
+	(void)close(fd);
+}
+
+static void
 test_stop_has_a_deadline(void **state)
 {
 	struct world *w = *state;
@@ -817,6 +881,8 @@ main(void)
 		ACT(test_connection_limit),
 		ACT(test_stop),
 		ACT(test_stop_has_a_deadline),
+		ACT(test_recall),
+		ACT(test_recall_ends_the_search),
 		ACT(test_lost_for_good),
 		ACT(test_reload),
 	};
