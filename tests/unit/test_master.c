@@ -441,12 +441,12 @@ test_directories(void **state)
 		    INSTANCE_GOOD);
 		assert_int_equal(mode_of(dirs[i].path), dirs[i].mode);
 	}
-	assert_int_equal(dirs[2].mode, 03733);
+	assert_int_equal(dirs[3].mode, 03733);
 	/* What is ours is set right; what is the administrator's is not. */
-	assert_int_equal(chmod(dirs[2].path, 0777), 0);
-	assert_int_equal(instance_dir_judge(&dirs[2], &why), INSTANCE_REPAIRED);
-	assert_true(instance_dir_make(&dirs[2], &why));
-	assert_int_equal(mode_of(dirs[2].path), 03733);
+	assert_int_equal(chmod(dirs[3].path, 0777), 0);
+	assert_int_equal(instance_dir_judge(&dirs[3], &why), INSTANCE_REPAIRED);
+	assert_true(instance_dir_make(&dirs[3], &why));
+	assert_int_equal(mode_of(dirs[3].path), 03733);
 	assert_int_equal(chmod(dirs[0].path, 0777), 0);
 	strbuf_reset(&why);
 	assert_false(instance_dir_make(&dirs[0], &why));
