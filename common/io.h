@@ -71,6 +71,7 @@ struct io_plan {
 	bool changes; /* count only what changes files or directories, or
 	                 flushes: not opening for reading, not closing, and not
 	                 making directories */
+	const char *only; /* count only sites that begin like this; NULL: all */
 };
 
 /* Replaces the plan in force (NULL: none) and counts from zero again. */

@@ -149,6 +149,10 @@ apply_plan(struct io_call *c)
 static bool
 counts(const struct io_call *c)
 {
+	if (plan.only != NULL &&
+	    strncmp(c->site, plan.only, strlen(plan.only)) != 0) {
+		return false;
+	}
 	return !plan.changes || (c->op != IO_CLOSE && c->op != IO_MKDIR &&
 	    (c->op != IO_OPEN || (c->flags & O_CREAT) != 0));
 }

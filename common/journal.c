@@ -554,8 +554,11 @@ journal_usage(struct journal *j, struct journal_usage *out)
 	}
 	s = TAILQ_LAST(&j->live, journal_segments);
 	out->used = out->used - s->size + j->offset + j->claimed;
+	out->free = j->ready_octets + s->size - j->offset;
+	out->free -= out->free > j->claimed ? j->claimed : out->free;
 	TAILQ_FOREACH (s, &j->spent, next) {
 		out->used += s->size;
+		out->going += s->size;
 	}
 	out->oldest = TAILQ_FIRST(&j->live)->number;
 	out->flushes = j->flushes;

@@ -136,7 +136,9 @@ uint64_t journal_newest_us(const struct journal *j);
  * of the last one's fate. A crash meanwhile finds them not recorded.
  */
 enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED, JOURNAL_COMPANY };
+#ifndef JOURNAL_COMPANY_MS /* tests with thousands of starts do not wait */
 #define JOURNAL_COMPANY_MS 3
+#endif
 
 /* Owned by the caller; from journal_append() until `done' the journal's. */
 struct journal_entry {
@@ -167,6 +169,10 @@ struct journal_usage {
 	                              not retired yet; the one being written */
 	uint64_t used, size;       /* octets in use (whole older segments), and of
 	                              the ring */
+	uint64_t going;            /* of those in use: given up, and not yet
+	                              free */
+	uint64_t free;             /* octets made and not in use: new entries
+	                              may take all but an eighth of the ring */
 	size_t waiting;            /* entries that find no room */
 	uint64_t waiting_ms;       /* how long the first of them has waited */
 	uint64_t flushes, batches, entries, octets; /* since the start */

@@ -75,7 +75,13 @@ spool_timer(struct spool *sp, unsigned ms)
 	const struct timeval tv = { (time_t)(ms / 1000),
 		(suseconds_t)(ms % 1000 * 1000) };
 
-	if (!event_pending(sp->timer, EV_TIMEOUT, NULL)) {
+	struct timeval now, then, due;
+
+	/* the earlier one counts */
+	(void)evutil_gettimeofday(&now, NULL);
+	evutil_timeradd(&now, &tv, &due);
+	if (!event_pending(sp->timer, EV_TIMEOUT, &then) ||
+	    evutil_timercmp(&due, &then, <)) {
 		(void)event_add(sp->timer, &tv);
 	}
 }
@@ -143,6 +149,8 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	sp->clock_us = cfg->clock_us;
 	sp->on_fatal = cfg->on_fatal;
 	sp->on_fatal_arg = cfg->on_fatal_arg;
+	sp->patience_ms = cfg->journal_patience_ms != 0 ?
+	    cfg->journal_patience_ms : SPOOL_PATIENCE_MS;
 	TAILQ_INIT(&sp->anchored);
 	STAILQ_INIT(&sp->doomed);
 	spool_index_init(&sp->replay);
@@ -168,6 +176,9 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	if (ret == -1) {
 		saved = errno;
 		log_error("spool: cannot be opened: %s", strerror(saved));
+		while (!STAILQ_EMPTY(&sp->ready)) {
+			work_ready(sp);
+		}
 		spool_msg_free_all(sp);
 		spool_free(sp);
 		errno = saved;
@@ -400,6 +411,7 @@ spool_corrupt_count(const struct spool *sp)
 int
 spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes)
 {
+	struct journal_usage u;
 	struct statvfs v;
 
 	if (fstatvfs(sp->dirs[0], &v) == -1) {
@@ -408,6 +420,10 @@ spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes)
 	*octets = geteuid() == 0 ? (uint64_t)v.f_bfree * v.f_frsize :
 	    (uint64_t)v.f_bavail * v.f_frsize;
 	*inodes = geteuid() == 0 ? v.f_ffree : v.f_favail;
+	if (sp->journal != NULL) {
+		journal_usage(sp->journal, &u);
+		*octets += u.free;
+	}
 	if (v.f_files == 0) { /* btrfs and others make them as they go */
 		*inodes = UINT64_MAX;
 	}

@@ -92,6 +92,7 @@
 #define SPOOL_INLINE_MAX (64 * 1024) /* octets of content handed out inline */
 #define SPOOL_HEADER     64
 #define SPOOL_MEMORY     (64 * 1024 * 1024)
+#define SPOOL_PATIENCE_MS (30 * 1000)
 #define SPOOL_UNWRITTEN_MAX (256 * 1024) /* octets; see spool_draft_add() */
 
 struct event_base;
@@ -113,6 +114,8 @@ struct spool_config {
 	/* The journal: see common/journal.h. 0 segments: none. */
 	unsigned journal_segments;
 	uint32_t journal_segment_size;
+	uint64_t journal_patience_ms; /* how long a new message waits for room
+	                             in it; 0: SPOOL_PATIENCE_MS */
 	/* A flush of the journal failed: what waits has got the error; the
 	   process is to end, so that a new start reads what is there. */
 	void (*on_fatal)(void *arg, int error);
@@ -269,7 +272,8 @@ struct spool_counters {
 	                          behind the journal */
 };
 void spool_counters(const struct spool *sp, struct spool_counters *out);
-/* Free octets for us on the spool's file system, and inodes (UINT64_MAX: without
+/* Free octets for us on the spool's file system and in the journal, which has
+   them already, and free inodes (UINT64_MAX: without
    limit); -1 with errno. */
 int spool_space(const struct spool *sp, uint64_t *octets, uint64_t *inodes);
 

@@ -190,7 +190,7 @@ struct spool_msg {
 	bool filed;         /* it has a file; else all of it is here and in the
 	                       journal */
 	bool doomed;        /* gone, but its file is there still */
-	bool settling;
+	bool settling;      /* being brought into its file */
 	uint64_t anchor;    /* segment of the journal; 0: needs none */
 	struct strbuf pending; /* records in the journal that the file has not */
 	TAILQ_ENTRY(spool_msg) by_anchor;
@@ -265,7 +265,10 @@ struct spool {
 	size_t nanchored, nunfiled;
 	STAILQ_HEAD(, spool_msg) doomed; /* to be unlinked soon */
 	uint64_t last_lsn;     /* of the entries that were answered */
-	size_t settling;
+	size_t settling;       /* messages that are being settled */
+	size_t settling_octets; /* of their content, to be dropped then */
+	unsigned journal_segments;
+	uint64_t patience_ms;  /* of a new message, for room */
 	bool settle_more;      /* there may be something to settle */
 	int settle_error;
 	uint64_t settle_pause; /* ms: not before */
@@ -331,6 +334,8 @@ void spool_msg_leave(struct spool *sp, struct spool_msg *m);
 void spool_msg_lost(struct spool *sp, struct spool_msg *m);
 /* Frees it when nothing holds it. */
 void spool_msg_release(struct spool *sp, struct spool_msg *m);
+/* It has a file from now on: what is kept of it may be forgotten. */
+void spool_msg_filed(struct spool *sp, struct spool_msg *m);
 /* One that was never kept nor entered. */
 void spool_msg_free(struct spool_msg *m);
 /* Bring memory below its limit. */
@@ -371,6 +376,7 @@ void spool_unanchor(struct spool *sp, struct spool_msg *m);
 /* Records that its file is to get. */
 void spool_set_pending(struct spool *sp, struct spool_msg *m,
     struct slice records);
+void spool_drop_pending(struct spool *sp, struct spool_msg *m);
 /* An entry with a body of so many octets can be. */
 bool spool_fits_journal(const struct spool *sp, size_t octets);
 /* A fresh message's image to the end of *out. */
@@ -388,9 +394,13 @@ void spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn);
 void spool_doom(struct spool *sp, struct spool_msg *m);
 /* Makes the file of a message that has none, with all that its state says. */
 struct spool_op *spool_create_op(struct spool_msg *m);
-/* Bring its file up to date, or make it; m is busy meanwhile. False: its state
-   is being read first. */
-bool spool_settle(struct spool *sp, struct spool_msg *m);
+/* Bring its file up to date, or make it; m, which is anchored and not busy, is
+   busy meanwhile. */
+void spool_settle(struct spool *sp, struct spool_msg *m);
+/* The same goes on: its state has been read for it, or not. */
+void spool_settle_loaded(struct spool *sp, struct spool_msg *m, int error);
+/* A file could not be made: who waits for it is told. */
+void spool_no_file(struct spool *sp, struct spool_msg *m, int error);
 /* It could not be done, for now. */
 void spool_settle_later(struct spool *sp, int error);
 /* At a turn's end: as many as there is need for. */
@@ -405,6 +415,9 @@ int spool_replay_open(struct spool *sp, const struct spool_config *cfg);
 /* Before groups are judged: what is done, and what has no file. */
 int spool_replay_messages(struct spool *sp);
 bool spool_replay_is_done(const struct spool *sp, uint64_t qid);
+/* What the journal says of a message whose file gave `st'. */
+void spool_replay_apply(const struct spool *sp, uint64_t qid,
+    struct spool_state *st);
 /* A group is found to have happened: its parent gets these. */
 void spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
     bool done);

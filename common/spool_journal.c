@@ -10,7 +10,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -22,7 +21,7 @@
 
 #define SETTLING_MAX 256   /* messages being settled at a time */
 #define PAUSE_MS     1000  /* after one that failed */
-#define PATIENCE_MS  30000 /* of a new message, for room */
+#define TRIES_MAX    256   /* busy ones that one look passes over */
 
 static uint64_t
 now_ms(void)
@@ -43,6 +42,7 @@ spool_anchor(struct spool *sp, struct spool_msg *m, uint64_t lsn)
 	}
 	if (m->anchor == 0) {
 		m->anchor = lsn >> 32;
+		sp->memory += sizeof(*m);
 		TAILQ_INSERT_TAIL(&sp->anchored, m, by_anchor);
 		sp->nanchored++;
 		sp->nunfiled += !m->filed;
@@ -67,6 +67,7 @@ spool_unanchor(struct spool *sp, struct spool_msg *m)
 
 	if (m->anchor != 0) {
 		m->anchor = 0;
+		sp->memory -= sizeof(*m);
 		TAILQ_REMOVE(&sp->anchored, m, by_anchor);
 		sp->nanchored--;
 		sp->nunfiled -= !m->filed;
@@ -83,8 +84,8 @@ spool_set_pending(struct spool *sp, struct spool_msg *m, struct slice records)
 	(void)strbuf_add_slice(&m->pending, records);
 }
 
-static void
-drop_pending(struct spool *sp, struct spool_msg *m)
+void
+spool_drop_pending(struct spool *sp, struct spool_msg *m)
 {
 	sp->memory -= m->pending.n;
 	strbuf_clear(&m->pending);
@@ -176,7 +177,7 @@ spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn)
 		sp->last_lsn = lsn;
 	}
 	spool_msg_leave(sp, m);
-	drop_pending(sp, m);
+	spool_drop_pending(sp, m);
 	if (m->filed) {
 		spool_anchor(sp, m, lsn);
 		spool_doom(sp, m);
@@ -190,16 +191,8 @@ spool_removed(struct spool *sp, struct spool_msg *m, uint64_t lsn)
 struct settle_job {
 	struct spool_msg *m;
 	struct strbuf pending; /* what is appended */
+	size_t octets;         /* of memory that are free when it went well */
 };
-
-/* A message without a file has one now. */
-static void
-filed(struct spool *sp, struct spool_msg *m)
-{
-	spool_msg_drop_content(sp, m);
-	m->filed = true;
-	sp->nunfiled--;
-}
 
 void
 spool_settle_later(struct spool *sp, int error)
@@ -210,18 +203,51 @@ spool_settle_later(struct spool *sp, int error)
 }
 
 static void
-settle_failed(struct spool *sp, struct spool_msg *m, const struct spool_op *op)
+settle_end(struct spool *sp, struct spool_msg *m)
+{
+	m->busy = m->settling = false;
+	sp->settling--;
+	sp->settle_more = true;
+	spool_msg_ready(sp, m);
+}
+
+static void
+settle_failed(struct spool *sp, struct spool_msg *m, const struct spool_op *op,
+    const struct settle_job *s)
 {
 	if (sp->settle_error != op->error) {
 		spool_log_failed(m->qid, "brought up to date", op->error);
 	}
-	if (op->acts[0].kind == ACT_APPEND && m->state != NULL) {
+	if (op->acts[0].kind == ACT_APPEND) {
 		m->state->cut = true;
+		spool_set_pending(sp, m, strbuf_slice(&s->pending));
+	} else if (op->acts[0].kind == ACT_REMOVE) {
+		STAILQ_INSERT_TAIL(&sp->doomed, m, doomed_next);
 	}
 	spool_settle_later(sp, op->error);
 	if (op->error == ENOSPC || op->error == EDQUOT) {
 		journal_refuse_waiting(sp->journal);
 	}
+	if (op->acts[0].kind == ACT_CREATE) { /* maybe one waits for the file */
+		spool_no_file(sp, m, op->error);
+	}
+}
+
+static void
+settle_good(struct spool *sp, struct spool_msg *m, const struct spool_op *op,
+    const struct settle_job *s)
+{
+	sp->settle_error = 0;
+	if (op->acts[0].kind == ACT_CREATE) {
+		spool_msg_filed(sp, m);
+		sp->spilled++;
+	} else if (op->acts[0].kind == ACT_APPEND) {
+		m->state->end += s->pending.n;
+		m->state->cut = false;
+	}
+	sp->settled++;
+	m->doomed = false;
+	spool_unanchor(sp, m);
 }
 
 static void
@@ -230,41 +256,20 @@ settle_done(struct spool *sp, struct spool_job *job)
 	struct spool_op *op = (struct spool_op *)job;
 	struct settle_job *s = op->arg;
 	struct spool_msg *m = s->m;
-	const enum spool_act_kind kind = op->acts[0].kind;
 
-	m->busy = false;
-	m->settling = false;
-	sp->settling--;
-	if (op->error == ENOENT && kind == ACT_APPEND) {
+	sp->settling_octets -= s->octets;
+	if (op->error == ENOENT && op->acts[0].kind == ACT_APPEND) {
 		spool_log_failed(m->qid, "brought up to date", ENOENT);
-		spool_msg_leave(sp, m); /* somebody's hand */
-		op->error = 0;
-	}
-	if (op->error != 0) {
-		settle_failed(sp, m, op);
-		if (kind == ACT_APPEND) {
-			spool_set_pending(sp, m, strbuf_slice(&s->pending));
-		} else if (kind == ACT_REMOVE) {
-			STAILQ_INSERT_TAIL(&sp->doomed, m, doomed_next);
-		}
+		spool_msg_lost(sp, m); /* somebody's hand */
+	} else if (op->error != 0) {
+		settle_failed(sp, m, op, s);
 	} else {
-		sp->settle_error = 0;
-		if (kind == ACT_CREATE) {
-			filed(sp, m);
-			sp->spilled++;
-		} else if (kind == ACT_APPEND && m->state != NULL) {
-			m->state->end += s->pending.n;
-			m->state->cut = false;
-		}
-		sp->settled++;
-		m->doomed = false;
-		spool_unanchor(sp, m);
+		settle_good(sp, m, op, s);
 	}
-	spool_msg_ready(sp, m);
+	settle_end(sp, m);
 	strbuf_clear(&s->pending);
 	free(s);
 	free(op);
-	sp->settle_more = true;
 }
 
 struct spool_op *
@@ -282,23 +287,20 @@ spool_create_op(struct spool_msg *m)
 	return op;
 }
 
-/* False: its state is being read first. */
-bool
-spool_settle(struct spool *sp, struct spool_msg *m)
+/* All that it takes is in memory. */
+static void
+settle_submit(struct spool *sp, struct spool_msg *m)
 {
-	struct settle_job *s;
+	struct settle_job *s = xcalloc(1, sizeof(*s));
 	struct spool_op *op;
 
-	if (!m->doomed && m->filed && !spool_msg_need_state(sp, m)) {
-		return false;
-	}
-	s = xcalloc(1, sizeof(*s));
 	s->m = m;
 	strbuf_init(&s->pending, 0);
 	if (m->doomed) {
 		op = spool_remove_op(m);
 	} else if (!m->filed) {
 		op = spool_create_op(m);
+		s->octets = m->content_n;
 	} else {
 		s->pending = m->pending;
 		sp->memory -= m->pending.n;
@@ -308,28 +310,79 @@ spool_settle(struct spool *sp, struct spool_msg *m)
 	op->arg = s;
 	op->job.done = settle_done;
 	m->busy = true;
-	m->settling = true;
-	sp->settling++;
+	sp->settling_octets += s->octets;
 	spool_submit(sp, SPOOL_COMMITTER, &op->job);
-	return true;
 }
 
-/* Much is in the journal, or in memory because of it. */
-static bool
-is_pressed(struct spool *sp)
+void
+spool_settle(struct spool *sp, struct spool_msg *m)
+{
+	m->settling = true;
+	sp->settling++;
+	if (m->doomed || !m->filed || spool_msg_need_state(sp, m)) {
+		settle_submit(sp, m);
+	}
+}
+
+void
+spool_settle_loaded(struct spool *sp, struct spool_msg *m, int error)
+{
+	if (error == 0) {
+		settle_submit(sp, m);
+		return;
+	}
+	if (m->anchor != 0) {
+		spool_settle_later(sp, error);
+	}
+	settle_end(sp, m);
+}
+
+/* -- who is settled ------------------------------------------------------------------ */
+
+/* Who is anchored below this segment has to go, so that half of the ring is
+   free again. */
+static uint64_t
+segments_wanted(struct spool *sp)
 {
 	struct journal_usage u;
+	uint64_t segment, over, used;
 
-	if (sp->closing || sp->resting || sp->memory > sp->memory_limit) {
-		return true;
+	if (sp->closing || sp->resting) {
+		return UINT64_MAX;
 	}
 	journal_usage(sp->journal, &u);
-	if (u.waiting > 0 && u.waiting_ms >= PATIENCE_MS) {
+	if (u.waiting > 0 && u.waiting_ms >= sp->patience_ms) {
 		journal_refuse_waiting(sp->journal);
 	} else if (u.waiting > 0) {
-		spool_timer(sp, (unsigned)(PATIENCE_MS - u.waiting_ms) + 1);
+		spool_timer(sp, (unsigned)(sp->patience_ms - u.waiting_ms) + 1);
 	}
-	return u.waiting > 0 || u.used > u.size / 2;
+	used = u.used - u.going;
+	if (used <= u.size / 2 && (u.waiting == 0 || u.going > 0)) {
+		return 0;
+	}
+	segment = u.size / sp->journal_segments;
+	over = used > u.size / 2 ? used - u.size / 2 : 1;
+	return u.oldest + (over + segment - 1) / segment;
+}
+
+/* Without what is being settled. */
+static bool
+is_memory_short(const struct spool *sp)
+{
+	return sp->memory - sp->settling_octets > sp->memory_limit;
+}
+
+/* A timer may come a little early: it is set again. */
+static bool
+is_pausing(struct spool *sp)
+{
+	const uint64_t now = now_ms();
+
+	if (sp->settle_error == 0 || now >= sp->settle_pause) {
+		return false;
+	}
+	spool_timer(sp, (unsigned)(sp->settle_pause - now) + 1);
+	return true;
 }
 
 static void
@@ -340,32 +393,38 @@ unlink_doomed(struct spool *sp)
 	while ((m = STAILQ_FIRST(&sp->doomed)) != NULL && !m->busy &&
 	    sp->settling < SETTLING_MAX) {
 		STAILQ_REMOVE_HEAD(&sp->doomed, doomed_next);
-		(void)spool_settle(sp, m);
+		spool_settle(sp, m);
 	}
 }
 
+/* The oldest first. Those that live are mostly slow or deferred ones: what is
+   delivered within its first second is gone before its segment is wanted. */
 void
 spool_settle_some(struct spool *sp)
 {
 	struct spool_msg *m, *next;
+	unsigned tries = 0;
+	uint64_t below;
 
 	if (sp->journal == NULL || sp->failed != 0 ||
-	    (sp->settle_error != 0 && now_ms() < sp->settle_pause)) {
+	    (!sp->settle_more && STAILQ_EMPTY(&sp->doomed) &&
+	    !is_memory_short(sp))) {
+		return;
+	}
+	below = sp->settle_more ? segments_wanted(sp) : 0;
+	sp->settle_more = false;
+	if (is_pausing(sp)) {
 		return;
 	}
 	unlink_doomed(sp);
-	if (!sp->settle_more && sp->memory <= sp->memory_limit) {
-		return;
-	}
-	sp->settle_more = false;
-	if (!is_pressed(sp)) {
-		return;
-	}
 	for (m = TAILQ_FIRST(&sp->anchored); m != NULL &&
-	    sp->settling < SETTLING_MAX; m = next) {
+	    (m->anchor < below || is_memory_short(sp)) &&
+	    sp->settling < SETTLING_MAX && tries < TRIES_MAX; m = next) {
 		next = TAILQ_NEXT(m, by_anchor);
-		if (!m->busy && !m->doomed) {
-			(void)spool_settle(sp, m);
+		if (m->busy || m->doomed) {
+			tries++;
+		} else {
+			spool_settle(sp, m);
 		}
 	}
 }

@@ -58,6 +58,15 @@ spool_msg_parent(const struct spool_msg *m)
 	return m->group != NULL ? m->group->parent->qid : 0;
 }
 
+/* The journal's answers come outside of our turns. */
+static void
+look_at_memory(struct spool *sp)
+{
+	if (sp->memory > sp->memory_limit) {
+		spool_wake(sp);
+	}
+}
+
 /* -- what is kept ---------------------------------------------------------------- */
 
 void
@@ -66,7 +75,10 @@ spool_msg_keep_state(struct spool *sp, struct spool_msg *m,
 {
 	m->state = st;
 	sp->memory += sizeof(*m) + st->octets;
-	TAILQ_INSERT_TAIL(&sp->states, m, by_state);
+	if (m->filed) { /* else it is needed until it is */
+		TAILQ_INSERT_TAIL(&sp->states, m, by_state);
+	}
+	look_at_memory(sp);
 }
 
 static void
@@ -74,7 +86,9 @@ drop_state(struct spool *sp, struct spool_msg *m)
 {
 	if (m->state != NULL) {
 		sp->memory -= sizeof(*m) + m->state->octets;
-		TAILQ_REMOVE(&sp->states, m, by_state);
+		if (m->filed) {
+			TAILQ_REMOVE(&sp->states, m, by_state);
+		}
 		spool_state_free(m->state);
 		m->state = NULL;
 	}
@@ -93,9 +107,10 @@ spool_msg_keep_content(struct spool *sp, struct spool_msg *m)
 {
 	if (m->content != NULL) {
 		sp->memory += m->content_n;
-		if (m->filed) { /* else it is needed until it is */
+		if (m->filed) { /* as above */
 			TAILQ_INSERT_TAIL(&sp->contents, m, by_content);
 		}
+		look_at_memory(sp);
 	}
 }
 
@@ -109,6 +124,17 @@ spool_msg_drop_content(struct spool *sp, struct spool_msg *m)
 		}
 		free(m->content);
 		m->content = NULL;
+	}
+}
+
+void
+spool_msg_filed(struct spool *sp, struct spool_msg *m)
+{
+	spool_msg_drop_content(sp, m);
+	m->filed = true;
+	sp->nunfiled -= m->anchor != 0;
+	if (m->state != NULL) {
+		TAILQ_INSERT_TAIL(&sp->states, m, by_state);
 	}
 }
 
@@ -132,7 +158,7 @@ spool_msg_trim(struct spool *sp)
 	}
 	while (sp->memory > sp->memory_limit && tries < TRIM_TRIES &&
 	    (m = TAILQ_FIRST(&sp->states)) != NULL) {
-		if (is_idle(m) && m->filed) {
+		if (is_idle(m)) {
 			drop_state(sp, m);
 			spool_msg_release(sp, m);
 		} else { /* it is in use: as if it were the newest */
@@ -235,6 +261,7 @@ void
 spool_msg_lost(struct spool *sp, struct spool_msg *m)
 {
 	spool_msg_leave(sp, m);
+	spool_drop_pending(sp, m);
 	spool_unanchor(sp, m);
 }
 
@@ -247,8 +274,9 @@ spool_msg_free_all(struct spool *sp)
 	while ((m = TAILQ_FIRST(&sp->anchored)) != NULL) {
 		TAILQ_REMOVE(&sp->anchored, m, by_anchor);
 		m->anchor = 0;
-		spool_msg_drop_content(sp, m);
-		m->filed = true;
+		if (!m->filed) {
+			spool_msg_filed(sp, m);
+		}
 		spool_msg_release(sp, m);
 	}
 	while ((m = TAILQ_FIRST(&sp->contents)) != NULL) {

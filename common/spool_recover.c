@@ -385,6 +385,8 @@ with_parent(struct recovery *rc, struct child *c, const struct spool_record *r)
 	}
 	if (m != NULL) {
 		(void)spool_state_apply(l.state, strbuf_slice(&m->pending));
+	} else { /* a child itself: its turn comes */
+		spool_replay_apply(sp, c->parent, l.state);
 	}
 	ret = decide(rc, c, r, l.state);
 	spool_state_free(l.state);
@@ -485,7 +487,7 @@ spool_recover(struct spool *sp, const struct spool_config *cfg)
 	if (ret == 0) {
 		ret = spool_qid_recover(sp);
 	}
-	if (ret == 0 && cfg->journal_segments > 0) {
+	if (ret == 0) {
 		ret = spool_replay_open(sp, cfg);
 	}
 	for (dir = 0; dir < SPOOL_DIRS && ret == 0; dir++) {

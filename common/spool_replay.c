@@ -135,14 +135,41 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 	    "sense and is left out", id, kind);
 }
 
+static void
+no_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
+    struct slice body)
+{
+	(void)arg;
+	(void)lsn;
+	(void)kind;
+	(void)qid;
+	(void)body;
+}
+
+/* A journal with something in it is never passed over, not even when the settings
+   say that there shall be none. */
 int
 spool_replay_open(struct spool *sp, const struct spool_config *cfg)
 {
-	const struct journal_config jc = { .spool_fd = cfg->queue_fd,
+	struct journal_config jc = { .spool_fd = cfg->queue_fd,
 		.segment_size = cfg->journal_segment_size,
 		.segments = cfg->journal_segments };
+	struct journal_report found;
 
-	spool_index_init(&sp->replay);
+	if (jc.segments == 0) {
+		if (journal_scan(cfg->queue_fd, no_entry, NULL, NULL, &found) ==
+		    -1) {
+			return -1;
+		}
+		if (found.entries == 0 && found.bad == 0) {
+			return 0;
+		}
+		log_warn("spool: no journal is wanted, but there is one, and "
+		    "mail in it: it goes on until the next clean stop");
+		jc.segments = JOURNAL_SEGMENTS_MIN;
+		jc.segment_size = JOURNAL_SEGMENT_MIN;
+	}
+	sp->journal_segments = jc.segments;
 	if (journal_open(sp->base, &jc, on_entry, sp, &sp->journal) == -1) {
 		return -1;
 	}
@@ -179,6 +206,17 @@ spool_replay_is_done(const struct spool *sp, uint64_t qid)
 	const struct replay *r = sp->journal != NULL ? find(sp, qid) : NULL;
 
 	return r != NULL && r->done;
+}
+
+void
+spool_replay_apply(const struct spool *sp, uint64_t qid,
+    struct spool_state *st)
+{
+	const struct replay *r = sp->journal != NULL ? find(sp, qid) : NULL;
+
+	if (r != NULL) {
+		(void)spool_state_apply(st, strbuf_slice(&r->records));
+	}
 }
 
 /* -- together with the files --------------------------------------------------------- */
@@ -402,8 +440,7 @@ spill_now(struct spool *sp, struct spool_msg *m)
 	error = op->error;
 	free(op);
 	if (error == 0) {
-		spool_msg_drop_content(sp, m);
-		m->filed = true;
+		spool_msg_filed(sp, m);
 	}
 	errno = error;
 	return error == 0 ? 0 : -1;

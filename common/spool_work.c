@@ -103,10 +103,8 @@ read_failed(struct spool *sp, struct spool_msg *m, int error, const char *why)
 	if (error == ENOENT) { /* somebody's hand */
 		spool_msg_lost(sp, m);
 	}
-	if (!STAILQ_EMPTY(&m->reqs)) {
+	if (!STAILQ_EMPTY(&m->reqs)) { /* else it was to be settled */
 		spool_req_answer(sp, m, error, false);
-	} else if (m->anchor != 0) { /* it was to be settled */
-		spool_settle_later(sp, error);
 	}
 }
 
@@ -145,7 +143,9 @@ load_done(struct spool *sp, struct spool_job *job)
 		spool_msg_keep_state(sp, m, l->got.state);
 		spool_msg_apply(sp, m, strbuf_slice(&m->pending));
 	}
-	sp->settle_more = true; /* who waits for this to be settled */
+	if (m->settling) {
+		spool_settle_loaded(sp, m, l->got.error);
+	}
 	spool_msg_ready(sp, m);
 	free(l);
 }
@@ -156,8 +156,10 @@ spool_msg_need_state(struct spool *sp, struct spool_msg *m)
 	struct load_job *l;
 
 	if (m->state != NULL) {
-		TAILQ_REMOVE(&sp->states, m, by_state);
-		TAILQ_INSERT_TAIL(&sp->states, m, by_state);
+		if (m->filed) { /* the newest */
+			TAILQ_REMOVE(&sp->states, m, by_state);
+			TAILQ_INSERT_TAIL(&sp->states, m, by_state);
+		}
 		return true;
 	}
 	l = xcalloc(1, sizeof(*l));
@@ -240,6 +242,23 @@ content_from_memory(struct spool *sp, struct spool_msg *m)
 	content_answer(sp, m, &c);
 }
 
+static bool
+is_at_hand(const struct spool_msg *m, const struct spool_req *r)
+{
+	return m->content != NULL && m->content_n <= r->inline_max &&
+	    r->inline_max > 0;
+}
+
+void
+spool_no_file(struct spool *sp, struct spool_msg *m, int error)
+{
+	const struct spool_req *r = STAILQ_FIRST(&m->reqs);
+
+	if (r != NULL && r->kind == REQ_CONTENT && !is_at_hand(m, r)) {
+		spool_req_answer(sp, m, error, false);
+	}
+}
+
 static void
 work_content(struct spool *sp, struct spool_msg *m)
 {
@@ -250,13 +269,12 @@ work_content(struct spool *sp, struct spool_msg *m)
 		spool_req_answer(sp, m, ENOENT, false);
 		return;
 	}
-	if (m->content != NULL && m->content_n <= r->inline_max &&
-	    r->inline_max > 0) {
+	if (is_at_hand(m, r)) {
 		content_from_memory(sp, m);
 		return;
 	}
-	if (!m->filed) {
-		(void)spool_settle(sp, m);
+	if (!m->filed) { /* a descriptor of what has no file yet */
+		spool_settle(sp, m);
 		return;
 	}
 	j = xcalloc(1, sizeof(*j));

@@ -170,6 +170,7 @@ on_info(void *arg, uint64_t qid, int error, const struct spool_info *info)
 	k->nrcpts = info->envelope->nrcpts;
 	k->open = info->rcpts_open;
 	k->hold = info->hold;
+	k->crashes = info->crashes;
 	k->size = info->size;
 	k->parent = info->envelope->parent_qid;
 	copy(k->reason, sizeof(k->reason), info->hold_reason);
@@ -318,6 +319,14 @@ kit_hold(struct kit *k, uint64_t qid, bool on)
 }
 
 int
+kit_crashed(struct kit *k, uint64_t qid)
+{
+	spool_crashed(k->sp, qid, on_done, k);
+	kit_wait(k);
+	return k->error;
+}
+
+int
 kit_delete(struct kit *k, uint64_t qid)
 {
 	spool_delete(k->sp, qid, on_done, k);
@@ -404,6 +413,20 @@ kit_file(const struct kit *k, uint64_t qid, char out[512])
 		(void)closedir(d);
 	}
 	return found;
+}
+
+void
+kit_cut_records(const char *path)
+{
+	char text[64 * 1024];
+	FILE *f = fopen(path, "rb");
+	size_t at, n = f != NULL ? fread(text, 1, sizeof(text), f) : 0;
+
+	if (f == NULL || fclose(f) != 0 || spool_parse(slice_make(text, n),
+	    NULL, NULL, NULL, &at, true) != NULL ||
+	    truncate(path, (off_t)at) == -1) {
+		abort();
+	}
 }
 
 static size_t nfiles;

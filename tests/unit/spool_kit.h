@@ -27,6 +27,7 @@ struct kit {
 	char relay[64]; /* of the first recipient */
 	char replies[64][64];
 	bool hold;
+	uint32_t crashes;
 	char reason[128], reverse_path[128];
 	uint64_t size, parent;
 	/* of the last kit_content(): */
@@ -69,6 +70,7 @@ int kit_info(struct kit *k, uint64_t qid);
 int kit_fate(struct kit *k, uint64_t qid, uint32_t index, enum fate fate,
     uint32_t attempt);
 int kit_hold(struct kit *k, uint64_t qid, bool on);
+int kit_crashed(struct kit *k, uint64_t qid);
 int kit_delete(struct kit *k, uint64_t qid);
 int kit_content(struct kit *k, uint64_t qid, size_t inline_max);
 /* A child of one recipient and `n' octets for each of `nchildren'. */
@@ -76,6 +78,8 @@ int kit_group(struct kit *k, uint64_t parent, const uint32_t *indexes,
     size_t nindexes, const size_t *sizes, size_t nchildren, uint64_t *qids);
 /* The path of a message's file; asks the disk which name it has. */
 bool kit_file(const struct kit *k, uint64_t qid, char out[512]);
+/* Cut off all that was ever appended to a queue file. */
+void kit_cut_records(const char *path);
 /* Files below queue/. */
 size_t kit_files(const struct kit *k);
 /* The content is what kit_text(n) gives. */

@@ -192,6 +192,46 @@ a_warning_leaves_it_open(void **state)
 }
 
 static void
+marked(void *arg, uint64_t qid, int error)
+{
+	size_t *n = arg;
+
+	(void)qid;
+	assert_int_equal(error, 0);
+	(*n)++;
+}
+
+/* Marks add up: one after the other, several at once, over restarts. */
+static void
+crash_marks(void **state)
+{
+	struct kit *k = *state;
+	uint64_t qid;
+	size_t n = 0;
+
+	assert_int_equal(kit_accept(k, 100, 2, &qid), 0);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->crashes, 0);
+	assert_int_equal(kit_crashed(k, qid), 0);
+	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->crashes, 1);
+	assert_int_equal(k->open, 1);
+	spool_crashed(k->sp, qid, marked, &n);
+	spool_crashed(k->sp, qid, marked, &n);
+	assert_int_equal(kit_crashed(k, qid), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->crashes, 4);
+	restart(k);
+	assert_int_equal(kit_info(k, qid), 0);
+	assert_int_equal(k->crashes, 4);
+	assert_int_equal(kit_delete(k, qid), 0);
+	assert_int_equal(kit_crashed(k, qid), ENOENT);
+}
+
+static void
 groups(void **state)
 {
 	static const size_t sizes[] = { 100, LARGE, 0 };
@@ -512,6 +552,7 @@ main(void)
 		T(fates_survive),
 		T(a_warning_leaves_it_open),
 		T(a_group_of_all_recipients),
+		T(crash_marks),
 		T(groups),
 		T(queue_ids_rise),
 		T(queue_ids_rise_after_the_files),
