@@ -164,9 +164,7 @@ take_on(struct queue_service *s)
 		read_one(s, qid);
 	}
 	s->in_turn = false;
-	if (s->reading > 0 || s->taken == 0 ||
-	    (s->taken < s->take_max &&
-	    ipc_chan_queued(s->ch) >= FLOW_HIGH_WATER)) {
+	if (s->reading > 0 || s->taken < s->take_max) {
 		return; /* on_taken, on_spool_accepted or on_drained goes on */
 	}
 	s->taking = false;

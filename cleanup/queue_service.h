@@ -4,7 +4,8 @@
  *
  * TAKE hands each message out once a channel: what was there when the channel
  * came, from the oldest, and what is accepted meanwhile, in order of
- * acceptance, by turns. Limits: one TAKE outstanding, QUEUE_READS_MAX messages
+ * acceptance, by turns. A TAKE ends with its last message, however long that
+ * takes: so a lone message wakes nobody but to be handed out. Limits: one TAKE outstanding, QUEUE_READS_MAX messages
  * read at a time, QUEUE_ASKED_MAX other questions in hand.
  */
 #ifndef CLEANUP_QUEUE_SERVICE_H

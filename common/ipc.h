@@ -129,15 +129,15 @@ enum ipc_role {
 	    "(AD); ttl in seconds; reason: in words when there are none")      \
 	/* -- qmgr and cleanup ---------------------------------------------- */\
 	M(400, TAKE, QMGR, CLEANUP, "u:max",                                   \
-	    "up to max (<= 256) messages not handed out on this channel yet; " \
-	    "one outstanding; answered when there is at least one")            \
+	    "the next max (<= 256) messages not handed out on this channel "   \
+	    "yet, each as soon as it is there; one outstanding")               \
 	M(401, ENTRY, CLEANUP, QMGR,                                           \
 	    "u:queue_id u:arrived_us u:size u:flags u:hold u:rcpts "           \
 	    "u:rcpts_open u:next_index s:reverse_path b:page s:hold_reason "   \
 	    "u:crashes",                                                       \
 	    "a message and a page of its open recipients (rcpt_item); "        \
 	    "next_index 0: the last page, else GET goes on there")             \
-	M(402, TAKEN, CLEANUP, QMGR, "u:count", "the end of a TAKE's answer")  \
+	M(402, TAKEN, CLEANUP, QMGR, "u:count", "they were the TAKE's max")    \
 	M(403, GET, QMGR, CLEANUP, "u:queue_id u:from_index u:route",          \
 	    "one page of a message, answered by ENTRY or GONE; route 1: ask "  \
 	    "the resolver for each recipient's route anew")                    \
