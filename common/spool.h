@@ -6,8 +6,9 @@
  * order for one message. The files are written by the committer, a thread that
  * takes all pending operations as one batch; a batch ends with one fsync of
  * each directory that it touched. Large content is written, and files are read,
- * on two other threads, so that neither waits behind a flush. (The journal
- * comes later, behind this same interface.)
+ * on two other threads, so that neither waits behind a flush. In front of the
+ * files stands the journal (common/journal.h), unless it is switched off: what
+ * is answered is durable there, files follow when they must.
  *
  * A message is the file queue/H/ID: ID is the queue id, H the low half of its
  * fifth base-32 digit from the right: 16 directories in turn, each for about a
@@ -58,7 +59,66 @@
  *
  * So no file but a left child's and its parent's is opened at the start.
  *
- * Order of operations, each durable before the next:
+ * With a journal, its entries come before the files (enum spool_entry_kind):
+ *   MESSAGE  the image of the file: header, content, envelope, no records
+ *   STATE    state records           DONE  the message is removed
+ *   GROUP    of the parent: its records, or that it is done, and the images of
+ *            all children: one entry, so all or nothing
+ * The image in a copy made by a start has records of all that the state says.
+ * Content above SPOOL_INLINE_MAX, and what is too large for one entry, goes to
+ * its file as without a journal; a group with such a child has its children as
+ * files ID+PARENT, and its parent's fates as STATE or DONE.
+ *
+ * Files and entries together. "News" are STATE (GROUP) records that the file
+ * may not have. The journal has a suffix of a message's history: it gives up
+ * the oldest first. A fate that is final stays, of others the later attempt
+ * counts, of holds the last record, of crash marks the largest number: so to
+ * apply such a suffix to a state that has some of it already ends in the same
+ * state, and no file need say which entry it has seen last.
+ *
+ *   entries           files      what it is               at start
+ *   MESSAGE           none       accepted                 lives in the journal
+ *   MESSAGE, news     none       some recipients done     the same, with them
+ *   MESSAGE (news)    .ID        was being spilled        .ID goes, as above
+ *   MESSAGE (news)    ID         spilled; the segment is  the file counts; news
+ *                                not given up yet         apply to it
+ *   news              ID         the file is behind       news apply to it
+ *   news              ID+PARENT  the same, of a child     judged as above, with
+ *                                                         the parent's news and
+ *                                                         its own
+ *   ..., DONE         none       removed                  nothing
+ *   ..., DONE         ID,        removed; the unlink may  unlinked
+ *                     ID+PARENT  not be durable
+ *   MESSAGE (news)    ID.corrupt its file was damaged     lives in the journal
+ *   news              none       its file was taken away  nothing
+ *                                by somebody's hand
+ *   GROUP             any        the parent's news (or    each as above
+ *                                DONE), each child's
+ *                                MESSAGE
+ * An image that is not readable becomes ID.corrupt. Whoever lives or has news
+ * is copied into fresh segments, which are durable before the old ones go
+ * (common/journal.h); only then do children that were kept get their short
+ * names. Until then a start has removed nothing but .ID, files of DONE
+ * children, and children of groups that did not happen: a crash in it changes
+ * nothing.
+ *
+ * What the journal may give up: each message that an entry is needed for is
+ * anchored in the segment of the oldest such entry: its MESSAGE while it has no
+ * file, the first of its news, its DONE while its file may be there. Segments
+ * below the first anchor go. A message that is done before it got a file never
+ * costs an operation on a file.
+ *
+ *   settling: durable before the anchor goes   a crash before that leaves
+ *   spill   write .ID with all records,        MESSAGE, with nothing, .ID or
+ *           fdatasync, rename, fsync directory ID
+ *   append  write the news, fdatasync          news, and ID with none, some or
+ *                                              all of them, the last one cut
+ *   unlink  unlink, fsync directory            DONE, with ID or without
+ * Settled are: the files of what is done, at once; the oldest, when more than
+ * half of the ring is in use or new messages wait for room, or memory is short;
+ * all, when we end (spool_rest, spool_close): at rest the journal is empty.
+ *
+ * Order of operations without a journal, each durable before the next:
  *   accept  write .ID, fdatasync, rename to ID, fsync directory, answer
  *   state   append, fdatasync, answer
  *   done    unlink, fsync directory, answer (the last fate is not appended)
@@ -75,6 +135,11 @@
  * removal may not be durable either, and the message may be there after a power
  * cut, as a duplicate of what the client sends again. Nothing is ever answered
  * 0 on the strength of an fsync that failed before.
+ * With a journal: a write or flush of it that failed is final (on_fatal).
+ * Settling that failed is tried again after a second; while it fails the anchors
+ * stay, so the ring fills, and new messages wait for room: until settling fails
+ * for want of space, or for SPOOL_PATIENCE_MS, then they get ENOSPC. State, DONE
+ * and GROUP entries have an eighth of the ring to themselves.
  *
  * A content checksum that does not match is found when the content is first
  * read from the file: the message becomes ID.corrupt, is reported, and is
@@ -129,8 +194,9 @@ struct spool_config {
  */
 int spool_open(struct event_base *base, const struct spool_config *cfg,
     struct spool **out);
-/* Finishes what is in flight, without its callbacks; frees all. Drafts must have
-   been accepted or freed before. Not from one of its callbacks. */
+/* Finishes what is in flight, without its callbacks, and settles what can be;
+   frees all. Drafts must have been accepted or freed before. Not from one of
+   its callbacks. */
 void spool_close(struct spool *sp);
 /* Operations in flight; 0: a clean stop is possible now. */
 size_t spool_busy(const struct spool *sp);
