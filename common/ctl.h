@@ -13,7 +13,8 @@
  * CTL_SESSIONS_MAX tools at a time; one question a connection.
  *
  * A row's columns: {u8 'u' or 's', slice name, u64 or slice value} ... The tool
- * prints them as a table or as a line of JSON (tools/rows.h).
+ * prints them as a table or as a line of JSON (tools/rows.h); a row that begins
+ * with the column CTL_PROGRESS it prints on stderr.
  */
 #ifndef COMMON_CTL_H
 #define COMMON_CTL_H
@@ -26,6 +27,7 @@
 
 #define CTL_SESSIONS_MAX 64
 #define CTL_WORDS_MAX    64
+#define CTL_PROGRESS     "_progress" /* a row of this column alone: see below */
 #define CTL_HIGH_WATER   (256 * 1024) /* octets queued for a slow tool */
 
 struct ctl_session;

@@ -224,6 +224,17 @@ spool_index_list(const struct spool_index *ix, uint64_t after, uint64_t *out,
 	return n;
 }
 
+void **
+spool_index_each(const struct spool_index *ix, struct spool_index_at *at)
+{
+	if (at->chunk < ix->n && at->entry == ix->chunks[at->chunk]->n) {
+		at->chunk++;
+		at->entry = 0;
+	}
+	return at->chunk < ix->n ?
+	    &ix->chunks[at->chunk]->at[at->entry++].p : NULL;
+}
+
 uint64_t
 spool_index_last(const struct spool_index *ix)
 {

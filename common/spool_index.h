@@ -29,6 +29,13 @@ bool spool_index_drop(struct spool_index *ix, uint64_t qid);
 /* Ids above `after', rising, at most max; returns how many. */
 size_t spool_index_list(const struct spool_index *ix, uint64_t after,
     uint64_t *out, size_t max);
+/* All places, by rising ids, one each call; NULL: no more. *at begins as { 0 };
+   no change in between. */
+struct spool_index_at {
+	size_t chunk, entry;
+};
+void **spool_index_each(const struct spool_index *ix,
+    struct spool_index_at *at);
 /* The largest id; 0 when there is none. */
 uint64_t spool_index_last(const struct spool_index *ix);
 

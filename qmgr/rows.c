@@ -28,19 +28,23 @@ state_name(enum sched_state s)
 	    "deferred";
 }
 
+struct head {
+	uint64_t qid, size, arrived_s, rcpts;
+	const char *status;
+};
+
 static void
-add_message(struct ctl_session *cs, const struct sched_entry_in *in,
-    const char *status)
+add_message(struct ctl_session *cs, const struct head *h)
 {
 	char id[QID_TEXT + 1];
 
-	qid_format(in->qid, id);
+	qid_format(h->qid, id);
 	ctl_row_s(cs, "queue_id", slice_of(id));
-	ctl_row_s(cs, "status", slice_of(status));
-	ctl_row_u(cs, "size", in->size);
-	add_time(cs, "arrival", in->arrived_us / 1000000);
-	ctl_row_u(cs, "_arrival_time", in->arrived_us / 1000000);
-	ctl_row_u(cs, "_recipients", in->rcpts_open);
+	ctl_row_s(cs, "status", slice_of(h->status));
+	ctl_row_u(cs, "size", h->size);
+	add_time(cs, "arrival", h->arrived_s);
+	ctl_row_u(cs, "_arrival_time", h->arrived_s);
+	ctl_row_u(cs, "_recipients", h->rcpts);
 }
 
 /* "5.1.1 no such user"; of one that is parked while others of its message wait
@@ -131,34 +135,58 @@ service_fits(const struct walk_filter *f, const struct rcpt_item *r)
 	    (f->destination == NULL || is_destination(f->destination, r));
 }
 
+static struct head
+head_of(const struct sched_entry_in *in, enum sched_state state)
+{
+	return (struct head){ .qid = in->qid, .size = in->size,
+		.arrived_s = in->arrived_us / 1000000,
+		.rcpts = in->rcpts_open, .status = state_name(state) };
+}
+
 void
 service_rows(const struct qmgr *q, struct ctl_session *cs,
     const struct sched_entry_in *in, struct slice hold_reason,
-    const struct walk_filter *f, bool limited)
+    const struct walk_filter *f)
 {
 	struct slice page = in->page;
 	struct sched_info info;
 	struct rcpt_item r;
 	bool bad = false, active;
 	enum sched_state state;
+	struct head h;
 
 	sched_info(q->s, in->qid, &info);
-	if (limited) {
-		ctl_row_begin(cs);
-		add_message(cs, in, state_name(info.state));
-		ctl_row_end(cs);
-		return;
-	}
 	while (rcpt_item_decode(&page, &r, &bad)) {
 		if (!service_fits(f, &r)) {
 			continue;
 		}
-		active = sched_is_active(q->s, in->qid, r.index);
+		active = info.state == SCHED_S_ACTIVE &&
+		    sched_is_active(q->s, in->qid, r.index);
 		state = info.state == SCHED_S_HOLD ? SCHED_S_HOLD :
 		    active ? SCHED_S_ACTIVE : SCHED_S_DEFERRED;
+		h = head_of(in, state);
 		ctl_row_begin(cs);
-		add_message(cs, in, state_name(state));
+		add_message(cs, &h);
 		add_rcpt(cs, in, hold_reason, &r, state == SCHED_S_DEFERRED);
 		ctl_row_end(cs);
 	}
+}
+
+void
+service_brief(const struct qmgr *q, struct ctl_session *cs, uint64_t qid,
+    const struct sched_info *info, bool limited)
+{
+	const struct head h = { .qid = qid, .size = info->size,
+		.arrived_s = info->arrived_s, .rcpts = info->rcpts,
+		.status = state_name(info->state) };
+
+	ctl_row_begin(cs);
+	add_message(cs, &h);
+	if (!limited) {
+		ctl_row_s(cs, "sender", info->from);
+		ctl_row_s(cs, "destination", info->to);
+		add_time(cs, "next_try", info->state == SCHED_S_DEFERRED ?
+		    sched_age_s(q->s, 0) + info->due_in_ms / 1000 : 0);
+	}
+	ctl_row_end(cs);
 }

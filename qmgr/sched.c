@@ -11,21 +11,13 @@
 #define FIRST_BUCKETS 1024
 #define STEP_US       5000000 /* a clock that is off by more was set */
 
-static bool
-due_before(const void *a, const void *b)
-{
-	const struct entry *x = a, *y = b;
-
-	return x->due_ms != y->due_ms ? x->due_ms < y->due_ms : x->qid < y->qid;
-}
-
 static void
-fill_key(struct sched *s)
+fill_key(struct sched *s, unsigned char key[SIPHASH_KEY])
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(s->dest_key); i++) {
-		s->dest_key[i] = (unsigned char)sched_random(s);
+	for (i = 0; i < SIPHASH_KEY; i++) {
+		key[i] = (unsigned char)sched_random(s);
 	}
 }
 
@@ -37,13 +29,12 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 
 	s->cfg = *cfg;
 	s->random = seed;
-	fill_key(s);
-	s->nbuckets = s->ndest_buckets = s->nlane_buckets = FIRST_BUCKETS;
+	fill_key(s, s->dest_key);
+	sched_entries_init(s);
+	s->ndest_buckets = s->nlane_buckets = FIRST_BUCKETS;
 	s->lanes = xcalloc(s->nlane_buckets, sizeof(*s->lanes));
 	TAILQ_INIT(&s->ready);
-	s->entries = xcalloc(s->nbuckets, sizeof(*s->entries));
 	s->dests = xcalloc(s->ndest_buckets, sizeof(*s->dests));
-	heap_init(&s->later, due_before, offsetof(struct entry, place));
 	heap_init(&s->rests, sched_rests_before,
 	    offsetof(struct dest, rest_place));
 	TAILQ_INIT(&s->works);
@@ -81,18 +72,12 @@ sched_free(struct sched *s)
 {
 	struct work *w;
 	struct ack *k;
-	uint32_t i;
 
 	if (s == NULL) {
 		return;
 	}
 	while ((w = TAILQ_FIRST(&s->works)) != NULL) {
 		sched_work_free(s, w);
-	}
-	for (i = 0; i < s->nbuckets; i++) {
-		while (s->entries[i] != NULL) {
-			sched_entry_free(s, s->entries[i]);
-		}
 	}
 	free_marks(&s->marks);
 	free_marks(&s->marks_slow);
@@ -106,11 +91,10 @@ sched_free(struct sched *s)
 	sched_sites_free(s);
 	sched_dests_free(s);
 	sched_claims_free(s);
-	heap_clear(&s->later);
+	sched_entries_clear(s);
 	heap_clear(&s->rests);
 	sched_mark_free(s->last_mark);
 	free(s->last_ack);
-	free(s->entries);
 	free(s->dests);
 	free(s->lanes);
 	free(s);
@@ -220,93 +204,6 @@ sched_backoff(const struct sched_config *cfg, uint64_t age, uint64_t random)
 
 	next = base - span + random % (2 * span + 1);
 	return next < cfg->min_backoff ? cfg->min_backoff : next;
-}
-
-/* -- entries --------------------------------------------------------------- */
-
-static uint32_t
-bucket_of(const struct sched *s, uint64_t qid)
-{
-	return (uint32_t)(qid * 0x9e3779b97f4a7c15 >> 32) & (s->nbuckets - 1);
-}
-
-struct entry *
-sched_find(const struct sched *s, uint64_t qid)
-{
-	struct entry *e = s->entries[bucket_of(s, qid)];
-
-	while (e != NULL && e->qid != qid) {
-		e = e->next;
-	}
-	return e;
-}
-
-static void
-grow(struct sched *s)
-{
-	struct entry **old = s->entries, *e;
-	uint32_t n = s->nbuckets, i, b;
-
-	s->nbuckets *= 2;
-	s->entries = xcalloc(s->nbuckets, sizeof(*s->entries));
-	for (i = 0; i < n; i++) {
-		while ((e = old[i]) != NULL) {
-			old[i] = e->next;
-			b = bucket_of(s, e->qid);
-			e->next = s->entries[b];
-			s->entries[b] = e;
-		}
-	}
-	free(old);
-}
-
-struct entry *
-sched_entry_new(struct sched *s, uint64_t qid)
-{
-	struct entry *e = xcalloc(1, sizeof(*e));
-	uint32_t b;
-
-	if (s->nentries++ >= s->nbuckets && s->nbuckets < 1u << 30) {
-		grow(s);
-	}
-	b = bucket_of(s, qid);
-	e->qid = qid;
-	e->place = HEAP_OUT;
-	e->next = s->entries[b];
-	s->entries[b] = e;
-	return e;
-}
-
-void
-sched_entry_free(struct sched *s, struct entry *e)
-{
-	struct entry **at = &s->entries[bucket_of(s, e->qid)];
-
-	assert(e->work == NULL);
-	sched_not_later(s, e);
-	while (*at != e) {
-		at = &(*at)->next;
-	}
-	*at = e->next;
-	s->nentries--;
-	free(e);
-}
-
-void
-sched_later(struct sched *s, struct entry *e, uint64_t due_ms)
-{
-	assert(e->work == NULL);
-	sched_not_later(s, e);
-	e->due_ms = due_ms;
-	heap_push(&s->later, e);
-}
-
-void
-sched_not_later(struct sched *s, struct entry *e)
-{
-	if (e->place != HEAP_OUT) {
-		heap_remove(&s->later, e);
-	}
 }
 
 /* -- active messages ------------------------------------------------------- */
@@ -507,86 +404,4 @@ sched_wake_ms(const struct sched *s)
 	}
 	sooner(&at, sched_agents_wake(s));
 	return at;
-}
-
-/* -- the view -------------------------------------------------------------- */
-
-void
-sched_info(const struct sched *s, uint64_t qid, struct sched_info *out)
-{
-	const struct entry *e = sched_find(s, qid);
-
-	memset(out, 0, sizeof(*out));
-	if (e == NULL) {
-		return;
-	}
-	out->running = e->work != NULL ? e->work->running : 0;
-	if (e->hold) {
-		out->state = SCHED_S_HOLD;
-	} else if (e->work != NULL) {
-		out->state = SCHED_S_ACTIVE;
-	} else {
-		out->state = SCHED_S_DEFERRED;
-		out->due_in_ms = e->place != HEAP_OUT && e->due_ms > s->mono_ms ?
-		    e->due_ms - s->mono_ms : 0;
-	}
-}
-
-bool
-sched_is_active(const struct sched *s, uint64_t qid, uint32_t index)
-{
-	const struct entry *e = sched_find(s, qid);
-	const struct rcpt *rc;
-
-	if (e == NULL || e->work == NULL) {
-		return false;
-	}
-	rc = sched_rcpt_find(e->work, index);
-	return rc != NULL && rc->state != RCPT_RECORD;
-}
-
-void
-sched_counts(const struct sched *s, struct sched_counts *out)
-{
-	const struct entry *e;
-	uint32_t i;
-
-	memset(out, 0, sizeof(*out));
-	for (i = 0; i < s->nbuckets; i++) {
-		for (e = s->entries[i]; e != NULL; e = e->next) {
-			out->hold += e->hold;
-			out->active += !e->hold && e->work != NULL;
-			out->deferred += !e->hold && e->work == NULL;
-		}
-	}
-	out->rcpts = s->nrcpts;
-	out->running = s->nrunning;
-	out->destinations = s->ndests;
-}
-
-static int
-by_qid(const void *a, const void *b)
-{
-	uint64_t x, y;
-
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	return x < y ? -1 : x > y;
-}
-
-uint64_t *
-sched_list(const struct sched *s, size_t *n)
-{
-	uint64_t *list = xreallocarray(NULL, s->nentries + 1u, sizeof(*list));
-	const struct entry *e;
-	uint32_t i;
-
-	*n = 0;
-	for (i = 0; i < s->nbuckets; i++) {
-		for (e = s->entries[i]; e != NULL; e = e->next) {
-			list[(*n)++] = e->qid;
-		}
-	}
-	qsort(list, *n, sizeof(*list), by_qid);
-	return list;
 }

@@ -7,7 +7,8 @@
  * globals, no randomness but the seed's. Not more than one FATES of a message
  * and one TAKE are out at a time.
  *
- * A message is known by an entry of some 50 octets. While it is active (at
+ * A message is known by an entry, of some 90 octets with its places in tables;
+ * destination and sender are numbers there. While it is active (at
  * most active_limit are) it has its due recipients in memory too, at most
  * SCHED_RCPTS_WORK + a page of them; the others are read again, with a fresh
  * route, when they are due.
@@ -230,6 +231,12 @@ struct sched_info {
 	enum sched_state state;
 	unsigned running;   /* recipients in an agent's hands */
 	uint64_t due_in_ms; /* DEFERRED; 0: as soon as there is room */
+	/* as it was when it was read last: */
+	uint64_t arrived_s, size, rcpts; /* size: UINT32_MAX is that or more;
+	                                    rcpts: those that are open */
+	struct slice to, from; /* the first of them: "smtp:example.org",
+	                          "local"; the sender, "<>". "": too many
+	                          different ones are in the queue */
 };
 void sched_info(const struct sched *s, uint64_t qid, struct sched_info *out);
 /* The recipient is in memory: being delivered, or about to be. */
@@ -257,8 +264,26 @@ struct sched_counts {
 	uint64_t destinations;
 };
 void sched_counts(const struct sched *s, struct sched_counts *out);
-/* All known queue ids, rising; the caller frees. */
-uint64_t *sched_list(const struct sched *s, size_t *n);
+/* The queue ids above `after', rising, at most max; returns how many. */
+size_t sched_list(const struct sched *s, uint64_t after, uint64_t *out,
+    size_t max);
+/* How many messages there are, and the last queue id. */
+size_t sched_known(const struct sched *s);
+uint64_t sched_last(const struct sched *s);
+
+/* Messages by age, each class twice as long as the one before. */
+#define SCHED_AGES        10
+#define SCHED_AGE_FIRST_S 300
+enum sched_by { SCHED_BY_DESTINATION, SCHED_BY_SENDER };
+struct sched_sum {
+	struct slice text; /* as in sched_info; borrowed */
+	uint64_t n, octets;
+	uint64_t by_age[SCHED_AGES];
+};
+/* A sum for each destination, or sender, of the messages in state `only'
+   (UNKNOWN: in any); *n of them, some of nothing. The caller frees. */
+struct sched_sum *sched_summary(const struct sched *s, enum sched_by by,
+    enum sched_state only, size_t *n);
 
 /* The time to the next attempt in seconds (exported for its test): the age of
    the message between the bounds, +/- 10 %, never below the least. */

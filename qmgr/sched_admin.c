@@ -131,6 +131,7 @@ sched_mark(struct sched *s, uint64_t qid, enum ipc_mark what,
 	if (e == NULL) {
 		/* Should a TAKE be about to bring it, it is known already. */
 		e = sched_entry_new(s, qid);
+		e->arrived_s = (uint32_t)(qid / 1000000);
 	}
 	if (what == IPC_MARK_HOLD) {
 		e->hold = true;
@@ -255,15 +256,15 @@ sched_flush(struct sched *s, uint64_t qid)
 uint64_t
 sched_flush_all(struct sched *s)
 {
+	struct spool_index_at at = { 0 };
 	uint64_t n = 0;
 	struct entry *e;
-	uint32_t i;
+	void **place;
 
 	s->flushes++;
-	for (i = 0; i < s->nbuckets; i++) {
-		for (e = s->entries[i]; e != NULL; e = e->next) {
-			n += e->work == NULL && flush(s, e);
-		}
+	while ((place = spool_index_each(&s->entries, &at)) != NULL) {
+		e = *place;
+		n += e->work == NULL && flush(s, e);
 	}
 	return n;
 }

@@ -2,7 +2,8 @@
  * sched_int - what the files of the scheduler share: its structs, and the
  * functions by which one part calls the other. Nobody else includes it.
  *
- *   sched.c        making, time, entries, sched_next, counts
+ *   sched.c        making, time, sched_next
+ *   sched_entry.c  what is known of all messages; counts, lists
  *   sched_load.c   pages of recipients coming in
  *   sched_claim.c  claims: what an agent has of an earlier life of ours
  *   sched_route.c  what becomes of a recipient, by its transport
@@ -22,7 +23,9 @@
 #include <sys/queue.h>
 
 #include "common/siphash.h"
+#include "common/spool_index.h"
 #include "qmgr/heap.h"
+#include "qmgr/intern.h"
 #include "qmgr/sched.h"
 
 #define NO_DUE      UINT64_MAX
@@ -31,19 +34,26 @@
 #define MARKS_OUT   256   /* MARKs without their MARKED */
 #define CLAIM_HASH  1024
 
-/* All that is known of a message that is not active. */
+/* All that is known of a message that is not active: 56 octets, 16 of the index
+   and 8 of the heap. */
 struct entry {
-	struct entry *next; /* in its bucket */
 	uint64_t qid;
 	uint64_t due_ms;    /* while in s->later */
 	struct work *work;  /* active */
 	uint32_t place;     /* in s->later */
+	uint32_t arrived_s; /* CLOCK_REALTIME */
+	uint32_t size;      /* octets; UINT32_MAX: that or more */
+	uint32_t to;        /* in s->tos: the first open recipient's route */
+	uint32_t from;      /* in s->froms: the sender */
+	uint16_t rcpts;     /* open, when it was read last */
 	uint8_t crashes;    /* deaths of an agent that had it in its hands */
+	uint8_t marking;    /* deletes and requeues on their way: leave it */
 	bool hold;          /* is, or is about to be, on hold */
 	bool force;         /* when active next: try all that is open */
 	bool outside;       /* in a lane's outside, see sched_backlog.c */
-	uint8_t marking;    /* deletes and requeues on their way: leave it */
 };
+_Static_assert(sizeof(struct entry) <= 56, "a million of them");
+_Static_assert(ENVELOPE_RCPT_MAX <= UINT16_MAX, "entry.rcpts");
 
 enum rcpt_state {
 	RCPT_READY,   /* in a job that waits */
@@ -238,8 +248,8 @@ struct sched {
 	uint32_t epoch;        /* counts steps of the clock */
 	bool timed;
 
-	struct entry **entries; /* buckets */
-	uint32_t nbuckets, nentries;
+	struct spool_index entries; /* struct entry, by queue id */
+	struct intern tos, froms;
 	struct heap later;      /* not active, not on hold, by due_ms */
 	struct works works;
 	uint64_t nactive, nrcpts, nrunning;
@@ -277,12 +287,6 @@ struct sched {
 /* sched.c */
 uint64_t sched_random(struct sched *s);
 uint64_t sched_now_s(const struct sched *s); /* realtime, rounded up */
-struct entry *sched_find(const struct sched *s, uint64_t qid);
-struct entry *sched_entry_new(struct sched *s, uint64_t qid);
-void sched_entry_free(struct sched *s, struct entry *e);
-/* Into s->later, or to another place there. */
-void sched_later(struct sched *s, struct entry *e, uint64_t due_ms);
-void sched_not_later(struct sched *s, struct entry *e);
 /* The mono_ms for a realtime of cleanup's; bounded, clocks may be wrong. */
 uint64_t sched_due_ms(const struct sched *s, uint64_t next_at);
 bool sched_is_due(const struct sched *s, uint64_t next_at);
@@ -291,6 +295,19 @@ struct work *sched_work_new(struct sched *s, struct entry *e);
 void sched_work_free(struct sched *s, struct work *w);
 void sched_ack(struct sched *s, enum sched_agent a, uint64_t qid,
     uint32_t index, uint32_t attempt);
+
+/* sched_entry.c */
+void sched_entries_init(struct sched *s);
+void sched_entries_clear(struct sched *s);
+struct entry *sched_find(const struct sched *s, uint64_t qid);
+struct entry *sched_entry_new(struct sched *s, uint64_t qid);
+void sched_entry_free(struct sched *s, struct entry *e);
+/* What a page of it tells about the whole. */
+void sched_entry_learn(struct sched *s, struct entry *e,
+    const struct sched_entry_in *in);
+/* Into s->later, or to another place there. */
+void sched_later(struct sched *s, struct entry *e, uint64_t due_ms);
+void sched_not_later(struct sched *s, struct entry *e);
 
 /* sched_claim.c */
 void sched_claim_result(struct sched *s, enum sched_agent a,

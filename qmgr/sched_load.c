@@ -273,6 +273,7 @@ take_entry(struct sched *s, const struct sched_entry_in *in)
 	}
 	e = sched_entry_new(s, in->qid);
 	e->hold = in->hold;
+	sched_entry_learn(s, e, in);
 	/* One that has as many and is not on hold was released since. */
 	e->crashes = in->crashes < SCHED_CRASH_HOLD ? in->crashes :
 	    SCHED_CRASH_HOLD - 1;
@@ -328,6 +329,9 @@ sched_entry(struct sched *s, const struct sched_entry_in *in, bool taken)
 	w->page = PAGE_NONE;
 	s->gets_out--;
 	e->hold = e->hold || in->hold;
+	if (w->from == 0) {
+		sched_entry_learn(s, e, in);
+	}
 	if (is_fresh(s, w) && sched_stays_outside(s, e, in, w->force)) {
 		e->force = e->force || w->force;
 		sched_work_free(s, w);

@@ -187,7 +187,53 @@ ask_list(void *arg, struct ctl_session *cs, const struct slice *words,
 		    "sender, recipient or destination");
 		return;
 	}
-	walk_start(sv, cs, WALK_LIST, &f, is_limited(sv, cs));
+	walk_start(sv, cs, is_limited(sv, cs) ? WALK_BRIEF : WALK_LIST, &f,
+	    is_limited(sv, cs));
+}
+
+static void
+ask_brief(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	struct walk_filter f;
+
+	if (read_target(cs, words + 1, nwords - 1, &f)) {
+		walk_start(arg, cs, WALK_BRIEF, &f, false);
+	}
+}
+
+/* By "sender", or "destination"; of those with a "status=". */
+static void
+ask_summary(void *arg, struct ctl_session *cs, const struct slice *words,
+    unsigned nwords)
+{
+	struct service *sv = arg;
+	enum sched_by by = SCHED_BY_DESTINATION;
+	struct walk_filter f = { .one = false };
+	const char *why = NULL;
+	size_t at;
+	unsigned i;
+
+	for (i = 1; i < nwords && why == NULL; i++) {
+		at = slice_find(words[i], '=');
+		if (slice_eq(words[i], SL("sender"))) {
+			by = SCHED_BY_SENDER;
+		} else if (at < words[i].n &&
+		    slice_eq(slice_make(words[i].p, at), SL("status"))) {
+			why = set_state(&f, slice_make(words[i].p + at + 1,
+			    words[i].n - at - 1));
+		} else if (!slice_eq(words[i], SL("destination"))) {
+			why = "a summary is by destination or sender, of all "
+			    "or by status=";
+		}
+	}
+	if (why != NULL) {
+		ctl_end(cs, EX_USAGE, "%s", why);
+		return;
+	}
+	qmgr_time(sv->q);
+	service_summary(sv->q->s, cs, by, f.state);
+	ctl_end(cs, 0, "%s", "");
 }
 
 static void
@@ -278,6 +324,8 @@ ask_requeue(void *arg, struct ctl_session *cs, const struct slice *words,
 static const struct ctl_verb verbs[] = {
 	/* name, administrators only, words after it, what answers */
 	{ "list", false, 0, 8, ask_list },
+	{ "brief", true, 0, 8, ask_brief },
+	{ "summary", true, 0, 2, ask_summary },
 	{ "count", false, 0, 0, ask_count },
 	{ "flush", true, 0, 8, ask_flush },
 	{ "hold", true, 1, 8, ask_hold },

@@ -1,7 +1,9 @@
 /*
- * service - the queue for the tools: list, count, flush, hold, release, delete,
- * requeue, on the control sockets. Nothing that a tool does can keep qmgr from
- * its work: answers are streamed, with one page in memory for each tool.
+ * service - the queue for the tools: list, brief, summary, count, flush, hold,
+ * release, delete, requeue, on the control sockets. Nothing that a tool does can
+ * keep qmgr from its work: answers are streamed, with a few pages in memory for
+ * each tool, however long the queue is. brief, summary and count come from
+ * memory; list reads every message.
  *
  * What an act aims at: one queue id, `all', or filters, all of which must fit:
  *   id=ID  sender=ADDR  recipient=ADDR  domain=NAME  destination=NEXT_HOP
@@ -21,7 +23,7 @@
 #include "qmgr/qmgr.h"
 
 #define SERVICE_SOCKETS 8
-#define SERVICE_MARKS   32 /* MARKs that one tool has on their way */
+#define SERVICE_MARKS   64 /* MARKs that one tool has on their way */
 
 struct walk;
 
@@ -45,6 +47,7 @@ void service_marked(struct service *sv, uint64_t token, uint64_t qid,
 
 enum walk_act {
 	WALK_LIST,
+	WALK_BRIEF, /* what is known without reading */
 	WALK_FLUSH,
 	WALK_HOLD,
 	WALK_RELEASE,
@@ -69,12 +72,21 @@ void walk_start(struct service *sv, struct ctl_session *cs, enum walk_act act,
 void walk_marked(struct walk *w, uint64_t qid, unsigned result,
     struct slice text);
 
+/* -- summary.c ------------------------------------------------------------------- */
+
+/* All its rows: the sum, the largest, the others. */
+void service_summary(const struct sched *s, struct ctl_session *cs,
+    enum sched_by by, enum sched_state only);
+
 /* -- rows.c ---------------------------------------------------------------------- */
 
 /* The rows of one page. */
 void service_rows(const struct qmgr *q, struct ctl_session *cs,
     const struct sched_entry_in *in, struct slice hold_reason,
-    const struct walk_filter *f, bool limited);
+    const struct walk_filter *f);
+/* One row, from memory; `limited': without addresses. */
+void service_brief(const struct qmgr *q, struct ctl_session *cs, uint64_t qid,
+    const struct sched_info *info, bool limited);
 bool service_match(const char *wanted, struct slice address);
 /* Do the filters about recipients fit this one? */
 bool service_fits(const struct walk_filter *f, const struct rcpt_item *r);

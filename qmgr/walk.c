@@ -1,6 +1,8 @@
 /*
  * A walk visits the messages that are known when it starts, in the order of
- * their ids: reads the page that it needs, one at a time, and lists or acts.
+ * their ids, and lists them or acts on them. It keeps one page of ids; of the
+ * messages that it has to read, WALK_AHEAD at most are on their way, and told in
+ * order, whatever the order of the answers.
  */
 #include "config.h"
 
@@ -14,22 +16,36 @@
 #include "common/xmalloc.h"
 #include "qmgr/service.h"
 
-#define TURN_IDS 500 /* visited before others get their turn */
+#define TURN_IDS    500  /* visited before others get their turn */
+#define WALK_IDS    256  /* known of at a time */
+#define WALK_AHEAD  64   /* read at a time */
+#define PROGRESS_MS 1000
+
+/* A message that is being read. */
+struct visit {
+	struct walk *w;
+	uint64_t qid;
+	uint32_t view;      /* the answer that is awaited; 0: it is there */
+	bool gone, lost;    /* there is no page: the message, or the answer */
+	struct sched_entry_in in;
+	struct slice hold_reason;
+	char *copy;         /* owns the page and its texts */
+};
 
 struct walk {
 	struct service *sv;
 	struct ctl_session *cs; /* it ends by walk_end or by on_gone */
 	enum walk_act act;
 	struct walk_filter f;
-	bool limited;
-	uint64_t *ids;
+	bool limited, whole;    /* whole: no more ids than ids[] */
+	uint64_t ids[WALK_IDS], last; /* last: newer ones are not looked at */
 	size_t n, at;
-	uint32_t view;          /* the page that is awaited */
-	bool pages;             /* more pages of ids[at] */
-	uint32_t next_index;
+	struct visit reads[WALK_AHEAD]; /* a ring */
+	unsigned first, nreads;
 	uint32_t token;
 	unsigned marks;         /* on their way */
-	uint64_t done, failed, missing, in_flight;
+	uint64_t seen, of, done, failed, missing, in_flight;
+	uint64_t progress_ms;   /* when it is told next */
 	char first_failure[200];
 };
 
@@ -38,12 +54,16 @@ static void walk_on(struct walk *w);
 static void
 walk_free(struct walk *w)
 {
-	if (w->view != 0) {
-		qmgr_view_cancel(w->sv->q, w->view);
+	unsigned i;
+
+	for (i = 0; i < WALK_AHEAD; i++) {
+		if (w->reads[i].view != 0) {
+			qmgr_view_cancel(w->sv->q, w->reads[i].view);
+		}
+		free(w->reads[i].copy);
 	}
 	slots_drop(&w->sv->walks, w->token);
 	service_filter_clear(&w->f);
-	free(w->ids);
 	free(w);
 }
 
@@ -54,6 +74,7 @@ static const struct {
 	const char *done, *in_flight;
 } acts[] = {
 	[WALK_LIST] = { IPC_MARK_HOLD, "", "" },
+	[WALK_BRIEF] = { IPC_MARK_HOLD, "", "" },
 	[WALK_FLUSH] = { IPC_MARK_HOLD, "to be tried now",
 	    "in flight already" },
 	[WALK_HOLD] = { IPC_MARK_HOLD, "on hold",
@@ -108,6 +129,31 @@ say_many(const struct walk *w, struct strbuf *b)
 	return w->failed > 0 ? EX_TEMPFAIL : 0;
 }
 
+static bool
+is_list(const struct walk *w)
+{
+	return w->act == WALK_LIST || w->act == WALK_BRIEF;
+}
+
+/* So that whoever waits for a million messages sees that it goes on. */
+static void
+say_progress(struct walk *w)
+{
+	struct strbuf b;
+
+	if (is_list(w) || w->f.one || qmgr_mono_ms() < w->progress_ms) {
+		return;
+	}
+	w->progress_ms = qmgr_mono_ms() + PROGRESS_MS;
+	strbuf_init(&b, 0);
+	(void)strbuf_printf(&b, "%" PRIu64 " of %" PRIu64 " messages looked at, "
+	    "%" PRIu64 " %s", w->seen, w->of, w->done, acts[w->act].done);
+	ctl_row_begin(w->cs);
+	ctl_row_s(w->cs, CTL_PROGRESS, strbuf_slice(&b));
+	ctl_row_end(w->cs);
+	strbuf_clear(&b);
+}
+
 /* Frees it. */
 static void
 walk_end(struct walk *w)
@@ -116,7 +162,7 @@ walk_end(struct walk *w)
 	unsigned code = 0;
 
 	strbuf_init(&b, 0);
-	if (w->act == WALK_LIST) {
+	if (is_list(w)) {
 		if (w->failed > 0) {
 			(void)strbuf_printf(&b, "the list is not whole: %s",
 			    w->first_failure);
@@ -188,20 +234,13 @@ act_on(struct walk *w, uint64_t qid)
 
 /* What can be told without reading it. */
 static bool
-state_fits(const struct walk *w, uint64_t qid)
+known_fits(const struct walk *w, const struct sched_info *info)
 {
-	struct sched_info info;
+	const uint64_t arrived_us = info->arrived_s * 1000000;
 
-	sched_info(w->sv->q->s, qid, &info);
-	return w->f.state == SCHED_S_UNKNOWN || info.state == w->f.state;
-}
-
-static bool
-message_fits(const struct walk *w, const struct sched_entry_in *in)
-{
-	return (w->f.sender == NULL ||
-	    service_match(w->f.sender, in->reverse_path)) &&
-	    sched_age_s(w->sv->q->s, in->arrived_us) >= w->f.age_s;
+	return (w->f.state == SCHED_S_UNKNOWN || info->state == w->f.state) &&
+	    (w->f.age_s == 0 ||
+	    sched_age_s(w->sv->q->s, arrived_us) >= w->f.age_s);
 }
 
 static bool
@@ -219,76 +258,187 @@ page_fits(const struct walk *w, const struct sched_entry_in *in)
 	return false;
 }
 
+/* A page that is listed, or whose message fits. */
 static void
-next(struct walk *w)
+use_page(struct walk *w, const struct visit *v)
 {
-	w->at++;
-	w->pages = false;
-	w->next_index = 0;
+	struct sched_info info;
+
+	if (w->act == WALK_LIST) {
+		service_rows(w->sv->q, w->cs, &v->in, v->hold_reason, &w->f);
+	} else if (w->act == WALK_BRIEF) {
+		sched_info(w->sv->q->s, v->qid, &info);
+		service_brief(w->sv->q, w->cs, v->qid, &info, w->limited);
+	} else {
+		act_on(w, v->qid);
+	}
+}
+
+/* -- reading ---------------------------------------------------------------------- */
+
+static void
+keep(char **at, struct slice *text)
+{
+	if (text->n > 0) {
+		memcpy(*at, text->p, text->n);
+	}
+	text->p = *at;
+	*at += text->n;
+}
+
+static void on_view(void *arg, const struct sched_entry_in *in,
+    struct slice hold_reason);
+
+/* False: there is nobody to ask. */
+static bool
+ask(struct visit *v, uint32_t from)
+{
+	free(v->copy);
+	v->copy = NULL;
+	v->view = qmgr_view(v->w->sv->q, v->qid, from, on_view, v);
+	return v->view != 0;
 }
 
 static void
 on_view(void *arg, const struct sched_entry_in *in, struct slice hold_reason)
 {
-	struct walk *w = arg;
-	bool more, fits;
+	struct visit *v = arg;
+	char *at;
 
-	w->view = 0;
+	v->view = 0;
 	if (in == NULL) {
-		if (hold_reason.n == 0) {
+		v->gone = hold_reason.n > 0;
+		v->lost = !v->gone;
+	} else {
+		v->in = *in;
+		v->hold_reason = hold_reason;
+		at = v->copy = xmalloc(in->reverse_path.n + in->page.n +
+		    hold_reason.n + 1);
+		keep(&at, &v->in.reverse_path);
+		keep(&at, &v->in.page);
+		keep(&at, &v->hold_reason);
+	}
+	if (v == &v->w->reads[v->w->first]) {
+		walk_on(v->w); /* else the first is awaited */
+	}
+}
+
+/* The answer is there. False: the message has more pages, and they are needed. */
+static bool
+end_read(struct walk *w, struct visit *v)
+{
+	bool fits, more;
+
+	if (v->gone || v->lost) {
+		if (v->lost) {
 			failed(w, SL("no answer from cleanup"));
 		}
-		next(w); /* else it has gone in the meantime */
-		walk_on(w);
-		return;
+		return true;
 	}
-	fits = message_fits(w, in);
-	more = fits && in->next_index != 0 && !w->limited;
+	fits = w->f.sender == NULL ||
+	    service_match(w->f.sender, v->in.reverse_path);
+	more = fits && v->in.next_index != 0;
 	if (fits && w->act == WALK_LIST) {
-		service_rows(w->sv->q, w->cs, in, hold_reason, &w->f,
-		    w->limited);
-	} else if (fits && page_fits(w, in)) {
-		act_on(w, in->qid);
+		use_page(w, v);
+	} else if (fits && page_fits(w, &v->in)) {
+		use_page(w, v);
 		more = false;
 	}
-	if (more) {
-		w->pages = true;
-		w->next_index = in->next_index;
-	} else {
-		next(w);
+	if (more && !ask(v, v->in.next_index)) {
+		failed(w, SL("cleanup is not there just now"));
+		more = false;
 	}
-	walk_on(w);
+	return !more;
+}
+
+/* All that have been read, in order. */
+static void
+end_reads(struct walk *w)
+{
+	struct visit *v = &w->reads[w->first];
+
+	while (w->nreads > 0 && v->view == 0 && !ctl_is_full(w->cs)) {
+		if (!end_read(w, v)) {
+			return;
+		}
+		free(v->copy);
+		v->copy = NULL;
+		w->first = (w->first + 1) % WALK_AHEAD;
+		w->nreads--;
+		v = &w->reads[w->first];
+	}
 }
 
 static bool
 must_read(const struct walk *w)
 {
-	return w->act == WALK_LIST || w->f.age_s > 0 ||
-	    service_filters_addresses(&w->f);
+	return w->act == WALK_LIST || service_filters_addresses(&w->f);
 }
 
-/* Visits ids[at]; false: an answer is awaited, or nothing goes on. */
+/* The sender is known, and is another: there is no need to read it. */
 static bool
-visit(struct walk *w)
+is_of_another(const struct walk *w, const struct sched_info *info)
 {
-	uint64_t qid = w->ids[w->at];
+	return w->f.sender != NULL && info->from.n > 0 &&
+	    info->from.p[0] != '@' &&
+	    !service_match(w->f.sender, slice_eq(info->from, SL("<>")) ?
+	    SL("") : info->from);
+}
 
-	if (!w->pages && !state_fits(w, qid)) {
-		next(w);
-		return true;
-	}
-	if (!must_read(w)) {
-		act_on(w, qid);
-		next(w);
-		return true;
-	}
-	w->view = qmgr_view(w->sv->q, qid, w->next_index, on_view, w);
-	if (w->view == 0) {
+static void
+read_one(struct walk *w, uint64_t qid)
+{
+	struct visit *v = &w->reads[(w->first + w->nreads) % WALK_AHEAD];
+
+	*v = (struct visit){ .w = w, .qid = qid };
+	if (!ask(v, 0)) {
 		failed(w, SL("cleanup is not there just now"));
 		w->at = w->n;
-		return true;
+		w->whole = true;
+		return;
 	}
-	return false;
+	w->nreads++;
+}
+
+/* -- the way ---------------------------------------------------------------------- */
+
+/* Are there more ids? */
+static bool
+more_ids(struct walk *w)
+{
+	if (w->at == w->n && !w->whole) {
+		w->n = sched_list(w->sv->q->s, w->ids[WALK_IDS - 1], w->ids,
+		    WALK_IDS);
+		w->at = 0;
+		w->whole = w->n < WALK_IDS;
+		while (w->n > 0 && w->ids[w->n - 1] > w->last) {
+			w->n--;
+			w->whole = true;
+		}
+	}
+	return w->at < w->n;
+}
+
+static void
+visit(struct walk *w, uint64_t qid)
+{
+	struct sched_info info;
+
+	w->seen++;
+	sched_info(w->sv->q->s, qid, &info);
+	if (info.state == SCHED_S_UNKNOWN && !w->f.one) {
+		return; /* it has gone meanwhile */
+	}
+	if (!known_fits(w, &info) || is_of_another(w, &info)) {
+		return;
+	}
+	if (must_read(w)) {
+		read_one(w, qid);
+	} else if (w->act != WALK_BRIEF) {
+		act_on(w, qid);
+	} else if (info.state != SCHED_S_UNKNOWN) {
+		service_brief(w->sv->q, w->cs, qid, &info, w->limited);
+	}
 }
 
 static void
@@ -298,6 +448,14 @@ on_room(void *arg, struct ctl_session *cs)
 	walk_on(arg);
 }
 
+/* As much as may be in hand at a time is. */
+static bool
+is_busy(const struct walk *w)
+{
+	return w->nreads == WALK_AHEAD ||
+	    (!is_list(w) && w->marks + w->nreads >= SERVICE_MARKS);
+}
+
 /* Goes on as far as it can; may free it. */
 static void
 walk_on(struct walk *w)
@@ -305,19 +463,18 @@ walk_on(struct walk *w)
 	int turn = 0;
 
 	qmgr_time(w->sv->q);
-	if (w->view != 0) {
-		return;
-	}
-	while (w->at < w->n && w->marks < SERVICE_MARKS) {
+	say_progress(w);
+	end_reads(w);
+	while (!is_busy(w) && more_ids(w)) {
 		if (ctl_is_full(w->cs) || turn++ == TURN_IDS) {
 			ctl_on_room(w->cs, on_room, w);
 			return;
 		}
-		if (!visit(w)) {
-			return;
-		}
+		visit(w, w->ids[w->at++]);
 	}
-	if (w->at == w->n && w->marks == 0) {
+	if (w->nreads > 0 && w->reads[w->first].view == 0) {
+		ctl_on_room(w->cs, on_room, w); /* it has been full */
+	} else if (w->nreads == 0 && w->marks == 0) {
 		walk_end(w);
 	}
 }
@@ -348,12 +505,13 @@ walk_start(struct service *sv, struct ctl_session *cs, enum walk_act act,
 	w->act = act;
 	w->f = *f;
 	w->limited = limited;
+	w->progress_ms = qmgr_mono_ms() + PROGRESS_MS;
+	w->of = sched_known(sv->q->s);
+	w->last = sched_last(sv->q->s);
 	if (f->one) {
-		w->ids = xcalloc(1, sizeof(*w->ids));
 		w->ids[0] = f->qid;
 		w->n = 1;
-	} else {
-		w->ids = sched_list(sv->q->s, &w->n);
+		w->whole = true;
 	}
 	w->token = slots_add(&sv->walks, w);
 	if (w->token == 0) { /* bounded by the number of tools */

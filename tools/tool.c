@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/ctl.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 #include "tools/ctl_client.h"
@@ -231,6 +232,20 @@ print_end(const struct tool *t, const struct ctl_item *item)
 	strbuf_clear(&line);
 }
 
+/* False: the row is not of that kind. */
+static bool
+say_progress(const struct tool *t, struct slice row)
+{
+	struct row_column col;
+
+	if (row_next(&row, &col) != 1 || !col.is_text ||
+	    !slice_eq(col.name, slice_of(CTL_PROGRESS))) {
+		return false;
+	}
+	tool_say(t, "%.*s", SLF(col.text));
+	return true;
+}
+
 /* Read and print until the end; returns the exit code. */
 static int
 print_answer(const struct tool *t, struct ctl_client *c, struct rows_out *rows)
@@ -243,7 +258,9 @@ print_answer(const struct tool *t, struct ctl_client *c, struct rows_out *rows)
 	for (;;) {
 		switch (ctl_client_next(c, &item, timeout)) {
 		case CTL_GOT_ROW:
-			rows_put(rows, item.octets);
+			if (!say_progress(t, item.octets)) {
+				rows_put(rows, item.octets);
+			}
 			break;
 		case CTL_GOT_DATA:
 			(void)fwrite(item.octets.p, 1, item.octets.n, stdout);

@@ -1,6 +1,7 @@
 /* veredus queue, flush, hold, release, requeue, delete: asked of qmgr. */
 #include "config.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -23,30 +24,47 @@ ask(struct tool *t, const char *verb, int argc, char **argv)
 	}
 	tool_need_sockets(t);
 	code = tool_ask(t, TOOL_QUEUE, words, n, &count);
-	if (code == 0 && count == 0 && !t->json && strcmp(verb, "list") == 0) {
+	if (code == 0 && count == 0 && !t->json && (strcmp(verb, "list") == 0 ||
+	    strcmp(verb, "brief") == 0)) {
 		(void)puts(n == 1 ? "Mail queue is empty" :
 		    "no message fits");
 	}
 	return code;
 }
 
+/* What the first word may be, and the options that say the same. */
+static const char *const views[] = { "list", "brief", "summary", "count" };
+
 int
 verb_queue(struct tool *t, int argc, char **argv)
 {
-	const char *verb = "list";
+	static const struct option options[] = {
+		{ "summary", no_argument, NULL, 's' },
+		{ "brief", no_argument, NULL, 'b' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *verb = NULL;
+	size_t i;
 	int c;
 
-	while ((c = getopt(argc, argv, "j")) != -1) {
-		if (c != 'j') {
+	while ((c = getopt_long(argc, argv, "jsb", options, NULL)) != -1) {
+		if (c == 'j') {
+			t->json = true;
+		} else if (c == 's') {
+			verb = "summary";
+		} else if (c == 'b') {
+			verb = "brief";
+		} else {
 			return verb_usage(t, argv[0]);
 		}
-		t->json = true;
 	}
-	if (optind < argc && (strcmp(argv[optind], "list") == 0 ||
-	    strcmp(argv[optind], "count") == 0)) {
-		verb = argv[optind++];
+	for (i = 0; i < NELEMS(views) && verb == NULL && optind < argc; i++) {
+		if (strcmp(argv[optind], views[i]) == 0) {
+			verb = views[i];
+			optind++;
+		}
 	}
-	return ask(t, verb, argc, argv);
+	return ask(t, verb != NULL ? verb : "list", argc, argv);
 }
 
 /* What flush, hold, release, requeue and delete have in common. */

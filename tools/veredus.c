@@ -25,9 +25,10 @@ const struct verb verbs[] = {
 	    verb_config },
 	{ "map", "[-a] FILE ... | -q KEY MAP",
 	    "compile text to FILE.cdb (-a: aliases); -q: ask a map", verb_map },
-	{ "queue", "[-j] [list | count] [FILTER ...]",
-	    "the queue; filters: id= sender= recipient= domain= destination= "
-	    "age= status=", verb_queue },
+	{ "queue", "[-j] [-b | -s | count] [FILTER ...]",
+	    "the queue; -b: a line a message, -s: sums by age and destination; "
+	    "filters: id= sender= recipient= domain= destination= age= "
+	    "status=", verb_queue },
 	{ "flush", "[ID | DOMAIN | FILTER ...]",
 	    "try deferred mail now; nothing: all of it", verb_flush },
 	{ "hold", "ID | all | FILTER ...", "deliver it no further", verb_hold },
