@@ -10,6 +10,7 @@
 enum fstype_verdict {
 	FSTYPE_GOOD,    /* or unknown */
 	FSTYPE_MEMORY,  /* its content ends with the power: warned of */
+	FSTYPE_UNSURE,  /* it may be over a network: warned of */
 	FSTYPE_REMOTE,  /* over a network: refused */
 };
 

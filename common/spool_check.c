@@ -17,8 +17,9 @@
 #include "common/xmalloc.h"
 
 #define PAGE     256
-#define LOOK_MS  100 /* before a file that looks wrong is read again: it may be
-                        being written to */
+#define LOOK_MS  50 /* before what looks wrong is read again: it may be being
+                       written to */
+#define LOOKS    20 /* at something that looks wrong otherwise each time */
 
 /* What the journal says of a message. */
 struct said {
@@ -28,8 +29,20 @@ struct said {
 	bool done, filed;
 };
 
+/* A place of damage in the journal. */
+struct bad {
+	uint64_t segment, offset;
+	char why[80];
+};
+struct bads {
+	struct bad *at;
+	size_t n;
+};
+
 struct check {
 	int fd;
+	struct bads bads;
+	uint64_t nonsense; /* entries of the journal that nobody can read */
 	struct spool_index said;
 	void (*found)(void *arg, const struct spool_finding *f);
 	void *arg;
@@ -121,34 +134,130 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 		}
 		break;
 	}
-	tell(c, "journal", lsn & UINT32_MAX, "an entry that makes no sense: a "
-	    "start leaves it out", true);
+	c->nonsense++;
 }
 
 static void
 on_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
 {
-	struct check *c = arg;
-	char place[QID_TEXT + 20], id[QID_TEXT + 1], what[160];
+	struct bads *b = &((struct check *)arg)->bads;
+	struct bad *one;
 
-	qid_format(segment, id);
-	(void)snprintf(place, sizeof(place), "journal/%s", id);
-	(void)snprintf(what, sizeof(what), "%s: a start keeps the segment as "
-	    "%s.bad and uses the rest", why, id);
-	tell(c, place, offset, what, true);
+	b->at = xreallocarray(b->at, b->n + 1, sizeof(*b->at));
+	one = &b->at[b->n++];
+	one->segment = segment;
+	one->offset = offset;
+	(void)snprintf(one->why, sizeof(one->why), "%.79s", why);
 }
 
 static void
-count_bad_segments(struct check *c)
+forget_said(struct check *c)
+{
+	uint64_t qids[PAGE], after = 0;
+	struct said *s;
+	size_t i, n;
+
+	while ((n = spool_index_list(&c->said, after, qids, PAGE)) > 0) {
+		for (i = 0; i < n; i++) {
+			s = find(c, qids[i]);
+			free(s->image);
+			strbuf_clear(&s->records);
+			free(s);
+		}
+		after = qids[n - 1];
+	}
+	spool_index_clear(&c->said);
+	spool_index_init(&c->said);
+}
+
+static bool
+is_among(const struct bad *one, const struct bads *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->n; i++) {
+		if (l->at[i].segment == one->segment &&
+		    l->at[i].offset == one->offset) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+tell_bad(struct check *c, const struct bad *b)
+{
+	char place[QID_TEXT + 20], id[QID_TEXT + 1], what[160];
+
+	qid_format(b->segment, id);
+	(void)snprintf(place, sizeof(place), "journal/%s", id);
+	(void)snprintf(what, sizeof(what), "%s: a start keeps the segment as "
+	    "%s.bad and uses the rest", b->why, id);
+	tell(c, place, b->offset, what, true);
+}
+
+/*
+ * Of a running system, a segment may become another one while it is read, and
+ * looks damaged then. Damage stays where it is: what two readings have found is
+ * told.
+ */
+static int
+read_journal(struct check *c, struct journal_report *report)
+{
+	const struct timespec pause = { 0, LOOK_MS * 1000000L };
+	struct bads before = { NULL, 0 };
+	int ret, look;
+	size_t i, known = 0;
+
+	for (look = 0;; look++) {
+		c->nonsense = 0;
+		ret = journal_scan(c->fd, on_entry, on_bad, c, report);
+		for (i = known = 0; i < c->bads.n; i++) {
+			known += is_among(&c->bads.at[i], &before);
+		}
+		if (ret == -1 || known == c->bads.n || look == LOOKS) {
+			break;
+		}
+		free(before.at);
+		before = c->bads;
+		c->bads = (struct bads){ NULL, 0 };
+		forget_said(c);
+		(void)nanosleep(&pause, NULL);
+	}
+	for (i = 0; i < c->bads.n; i++) {
+		if (is_among(&c->bads.at[i], &before)) {
+			tell_bad(c, &c->bads.at[i]);
+		}
+	}
+	report->bad = known;
+	free(before.at);
+	free(c->bads.at);
+	c->bads = (struct bads){ NULL, 0 };
+	if (c->nonsense > 0) {
+		tell(c, "journal", 0, "entries that make no sense: a start "
+		    "leaves them out", true);
+	}
+	return ret;
+}
+
+static void
+note_bad_segments(struct check *c)
 {
 	int fd = openat(c->fd, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd != -1 ? fdopendir(fd) : NULL;
 	struct dirent *de;
 	const char *dot;
+	char place[64];
 
 	while (d != NULL && (de = readdir(d)) != NULL) {
 		dot = strrchr(de->d_name, '.');
-		c->sum->bad_segments += dot != NULL && strcmp(dot, ".bad") == 0;
+		if (dot != NULL && strcmp(dot, ".bad") == 0) {
+			c->sum->bad_segments++;
+			(void)snprintf(place, sizeof(place), "journal/%.40s",
+			    de->d_name);
+			tell(c, place, 0, "set aside by an earlier start; no "
+			    "start reads it", false);
+		}
 	}
 	if (d != NULL) {
 		(void)closedir(d);
@@ -220,68 +329,128 @@ count_state(struct check *c, const struct spool_state *st)
 	c->sum->octets += st->header.content_n;
 }
 
-/* One look at a file; false: it looks wrong, and *what and *at say how. */
-static bool
-look_at(struct check *c, int dir, const char *name, uint64_t qid, bool count,
-    const char **what, size_t *at)
-{
-	struct spool_state *st = NULL;
-	struct said *s = find(c, qid);
-	size_t n, records;
-	char *p = read_file(dir, name, &n);
+struct look {
+	const char *what;       /* NULL: nothing is wrong */
+	size_t at, size;
+	bool gone;
+	struct spool_state *state; /* NULL: not readable */
+};
 
-	*at = 0;
+static void
+look_at(int dir, const char *name, uint64_t qid, struct look *l)
+{
+	char *p = read_file(dir, name, &l->size);
+
+	l->at = 0;
+	l->gone = p == NULL && errno == ENOENT;
+	l->state = NULL;
 	if (p == NULL) {
-		*what = errno == ENOENT ? NULL : strerror(errno);
-		return *what == NULL; /* it has gone meanwhile */
+		l->what = l->gone ? NULL : strerror(errno);
+		return;
 	}
-	*what = parse(slice_make(p, n), &st, &records);
-	if (*what == NULL && st->header.qid != qid) {
-		*what = "header: of another message";
+	l->what = parse(slice_make(p, l->size), &l->state, &l->at);
+	if (l->what == NULL && l->state->header.qid != qid) {
+		l->what = "header: of another message";
+		spool_state_free(l->state);
+		l->state = NULL;
+	} else if (l->what == NULL && l->at > 0) {
+		l->what = "a damaged state record: what it said, and what "
+		    "follows it, counts as not done";
 	}
-	if (*what == NULL && records > 0) {
-		*what = "a damaged state record: what it said, and what follows "
-		    "it, counts as not done";
-		*at = records;
-	}
-	if (*what == NULL || *at > 0) {
-		if (s != NULL) {
-			s->filed = true;
-			(void)spool_state_apply(st, strbuf_slice(&s->records));
-		}
-		if (count && (s == NULL || !s->done)) {
-			count_state(c, st);
-			c->sum->behind += s != NULL && s->records.n > 0;
-		} else if (count) {
-			c->sum->done++;
-		}
-	}
-	spool_state_free(st);
 	free(p);
-	return *what == NULL;
 }
 
+static void
+count_file(struct check *c, uint64_t qid, struct spool_state *st)
+{
+	struct said *s = find(c, qid);
+
+	if (s != NULL) {
+		s->filed = true;
+		(void)spool_state_apply(st, strbuf_slice(&s->records));
+	}
+	if (s != NULL && s->done) {
+		c->sum->done++;
+	} else {
+		count_state(c, st);
+		c->sum->behind += s != NULL && s->records.n > 0;
+	}
+}
+
+/* One that is being appended to looks wrong otherwise each time. */
 static void
 check_file(struct check *c, int dir, unsigned h, const char *name,
     uint64_t qid, bool child)
 {
 	const struct timespec pause = { 0, LOOK_MS * 1000000L };
-	char place[64], text[200];
-	const char *what;
-	size_t at;
+	char place[300], text[200];
+	struct look l, before;
+	int looks = 0;
 
-	c->sum->children += child;
-	if (look_at(c, dir, name, qid, !child, &what, &at)) {
-		return;
+	look_at(dir, name, qid, &l);
+	do {
+		before = l;
+		if (l.what != NULL) {
+			spool_state_free(l.state);
+			(void)nanosleep(&pause, NULL);
+			look_at(dir, name, qid, &l);
+		}
+	} while (l.what != NULL && ++looks < LOOKS &&
+	    (l.at != before.at || l.size != before.size));
+	c->sum->children += child && !l.gone;
+	if (l.state != NULL && !child) {
+		count_file(c, qid, l.state);
 	}
-	(void)nanosleep(&pause, NULL);
-	if (look_at(c, dir, name, qid, !child && at == 0, &what, &at)) {
-		return;
+	spool_state_free(l.state);
+	if (l.what != NULL) {
+		(void)snprintf(place, sizeof(place), "queue/%x/%s", h, name);
+		(void)snprintf(text, sizeof(text), "%s%s", l.what, l.at > 0 ?
+		    "" : ": it will be set aside as .corrupt, never deleted");
+		tell(c, place, l.at, text, true);
 	}
-	(void)snprintf(place, sizeof(place), "queue/%x/%s", h, name);
-	(void)snprintf(text, sizeof(text), "%s%s", what, at > 0 ? "" :
-	    ": it will be set aside as .corrupt, never deleted");
-	tell(c, place, at, text, true);
+}
+
+static void
+note(struct check *c, unsigned h, const char *name, const char *what)
+{
+	struct strbuf shown;
+	char place[160];
+
+	strbuf_init(&shown, 0);
+	strbuf_add_quoted(&shown, slice_of(name), 100);
+	(void)snprintf(place, sizeof(place), "queue/%x/%s", h,
+	    shown.n > 0 ? shown.p : "");
+	tell(c, place, 0, what, false);
+	strbuf_clear(&shown);
+}
+
+static void
+check_name(struct check *c, int dir, unsigned h, const char *name)
+{
+	uint64_t qid = 0, parent = 0;
+	enum spool_name_kind kind = spool_name_parse(name, &qid, &parent);
+
+	if (kind != SPOOL_NAME_FOREIGN && spool_dir_of(qid) != h) {
+		kind = SPOOL_NAME_FOREIGN;
+	}
+	switch (kind) {
+	case SPOOL_NAME_MESSAGE:
+	case SPOOL_NAME_CHILD:
+		check_file(c, dir, h, name, qid, kind == SPOOL_NAME_CHILD);
+		break;
+	case SPOOL_NAME_TMP:
+		c->sum->leftovers++;
+		break;
+	case SPOOL_NAME_CORRUPT:
+		c->sum->corrupt++;
+		note(c, h, name, "set aside as unreadable; nothing delivers it");
+		break;
+	case SPOOL_NAME_FOREIGN:
+		c->sum->foreign++;
+		note(c, h, name, "not a queue file, or not one of this "
+		    "directory: left alone");
+		break;
+	}
 }
 
 static int
@@ -291,33 +460,15 @@ check_dir(struct check *c, int queue, unsigned h)
 	const char dir_name[2] = { digits[h], '\0' };
 	int fd = openat(queue, dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd != -1 ? fdopendir(fd) : NULL;
-	uint64_t qid = 0, parent = 0;
 	struct dirent *de;
 
 	if (d == NULL) {
 		return errno == ENOENT ? 0 : -1;
 	}
 	while ((de = readdir(d)) != NULL) {
-		if (strcmp(de->d_name, ".") == 0 ||
-		    strcmp(de->d_name, "..") == 0) {
-			continue;
-		}
-		switch (spool_name_parse(de->d_name, &qid, &parent)) {
-		case SPOOL_NAME_MESSAGE:
-			check_file(c, fd, h, de->d_name, qid, false);
-			break;
-		case SPOOL_NAME_CHILD:
-			check_file(c, fd, h, de->d_name, qid, true);
-			break;
-		case SPOOL_NAME_TMP:
-			c->sum->leftovers++;
-			break;
-		case SPOOL_NAME_CORRUPT:
-			c->sum->corrupt++;
-			break;
-		case SPOOL_NAME_FOREIGN:
-			c->sum->foreign++;
-			break;
+		if (strcmp(de->d_name, ".") != 0 &&
+		    strcmp(de->d_name, "..") != 0) {
+			check_name(c, fd, h, de->d_name);
 		}
 	}
 	(void)closedir(d);
@@ -353,20 +504,15 @@ static void
 finish(struct check *c)
 {
 	uint64_t qids[PAGE], after = 0;
-	struct said *s;
 	size_t i, n;
 
 	while ((n = spool_index_list(&c->said, after, qids, PAGE)) > 0) {
 		for (i = 0; i < n; i++) {
-			s = find(c, qids[i]);
-			check_said(c, qids[i], s);
-			free(s->image);
-			strbuf_clear(&s->records);
-			free(s);
+			check_said(c, qids[i], find(c, qids[i]));
 		}
 		after = qids[n - 1];
 	}
-	spool_index_clear(&c->said);
+	forget_said(c);
 }
 
 int
@@ -386,12 +532,12 @@ spool_check(int spool_fd,
 	if (queue == -1) {
 		return -1;
 	}
-	ret = journal_scan(spool_fd, on_entry, on_bad, &c, &report);
+	ret = read_journal(&c, &report);
 	out->journal = report;
 	for (h = 0; h < SPOOL_DIRS && ret == 0; h++) {
 		ret = check_dir(&c, queue, h);
 	}
-	count_bad_segments(&c);
+	note_bad_segments(&c);
 	finish(&c);
 	(void)close(queue);
 	return ret;

@@ -52,5 +52,11 @@ int spool_dump_file(int spool_fd, uint64_t qid, spool_fact_cb *cb, void *arg);
 void spool_dump_entry(uint8_t kind, uint64_t qid, struct slice body,
     spool_fact_cb *cb, void *arg);
 const char *spool_entry_name(uint8_t kind);
+/* Does the entry say something of the message `wanted'? */
+bool spool_entry_is_of(uint8_t kind, uint64_t qid, struct slice body,
+    uint64_t wanted);
+/* Each regular file below queue/H, whatever its name. 0, or -1 with errno. */
+int spool_each_file(int spool_fd,
+    void (*cb)(void *arg, const char *place, uint64_t octets), void *arg);
 
 #endif

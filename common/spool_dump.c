@@ -1,6 +1,7 @@
 /* A queue file or an entry of the journal as facts for people. */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -145,22 +146,38 @@ dump_image(const struct dump *d, uint64_t qid, struct slice image)
 
 /* -- a file -------------------------------------------------------------------- */
 
+/* Whatever of ID, ID+PARENT, ID.corrupt and .ID there is, in this order. */
 static int
 open_named(int spool_fd, uint64_t qid)
 {
-	char path[64], name[SPOOL_NAME_MAX];
-	int fd;
+	char path[16];
+	struct dirent *de;
+	uint64_t id, parent;
+	enum spool_name_kind kind, best = SPOOL_NAME_FOREIGN;
+	int fd = -1, dir;
+	DIR *d;
 
-	spool_name(qid, 0, name);
-	(void)snprintf(path, sizeof(path), "queue/%x/%s", spool_dir_of(qid),
-	    name);
-	fd = openat(spool_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd == -1 && errno == ENOENT) {
-		spool_name_corrupt(qid, name);
-		(void)snprintf(path, sizeof(path), "queue/%x/%s",
-		    spool_dir_of(qid), name);
-		fd = openat(spool_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	(void)snprintf(path, sizeof(path), "queue/%x", spool_dir_of(qid));
+	dir = openat(spool_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	d = dir != -1 ? fdopendir(dir) : NULL;
+	if (d == NULL) {
+		return -1;
 	}
+	while ((de = readdir(d)) != NULL) {
+		kind = spool_name_parse(de->d_name, &id, &parent);
+		if (kind == SPOOL_NAME_FOREIGN || id != qid ||
+		    (best != SPOOL_NAME_FOREIGN && kind >= best)) {
+			continue;
+		}
+		if (fd != -1) {
+			(void)close(fd);
+		}
+		fd = openat(dir, de->d_name, O_RDONLY | O_NOFOLLOW |
+		    O_NONBLOCK | O_CLOEXEC);
+		best = fd != -1 ? kind : best;
+	}
+	(void)closedir(d);
+	errno = ENOENT;
 	return fd;
 }
 
@@ -177,7 +194,7 @@ spool_dump_file(int spool_fd, uint64_t qid, spool_fact_cb *cb, void *arg)
 	if (fd == -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
-	if (fstat(fd, &st) == -1) {
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
 		(void)close(fd);
 		return -1;
 	}
@@ -257,4 +274,55 @@ spool_dump_entry(uint8_t kind, uint64_t qid, struct slice body,
 		return;
 	}
 	fact(&d, "entry", "of the unknown kind %u, %zu octets", kind, body.n);
+}
+
+bool
+spool_entry_is_of(uint8_t kind, uint64_t qid, struct slice body,
+    uint64_t wanted)
+{
+	struct dec in = dec_make(body);
+	bool is = qid == wanted;
+
+	if (kind == SPOOL_ENTRY_GROUP) {
+		(void)dec_u8(&in);
+		(void)dec_slice(&in, body.n);
+		while (!is && !in.bad && in.in.n > 0) {
+			is = dec_u64(&in) == wanted && !in.bad;
+			(void)dec_slice(&in, body.n);
+		}
+	}
+	return is;
+}
+
+int
+spool_each_file(int spool_fd,
+    void (*cb)(void *arg, const char *place, uint64_t octets), void *arg)
+{
+	char dir[16], place[300];
+	struct dirent *de;
+	struct stat st;
+	unsigned h;
+	int fd;
+	DIR *d;
+
+	for (h = 0; h < SPOOL_DIRS; h++) {
+		(void)snprintf(dir, sizeof(dir), "queue/%x", h);
+		fd = openat(spool_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		d = fd != -1 ? fdopendir(fd) : NULL;
+		if (d == NULL && errno != ENOENT) {
+			return -1;
+		}
+		while (d != NULL && (de = readdir(d)) != NULL) {
+			if (fstatat(fd, de->d_name, &st,
+			    AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+				(void)snprintf(place, sizeof(place), "%s/%s",
+				    dir, de->d_name);
+				cb(arg, place, (uint64_t)st.st_size);
+			}
+		}
+		if (d != NULL) {
+			(void)closedir(d);
+		}
+	}
+	return 0;
 }

@@ -151,6 +151,11 @@ refuse_network(const struct master *m)
 		    "lost when the power goes", m->settings.queue_directory,
 		    name);
 		break;
+	case FSTYPE_UNSURE:
+		log_warn("queue_directory %s lies on %s: whether a flush there "
+		    "means anything cannot be told", m->settings.queue_directory,
+		    name);
+		break;
 	case FSTYPE_GOOD:
 		break;
 	}

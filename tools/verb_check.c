@@ -192,6 +192,10 @@ check_file_system(struct check *c)
 		tell(c, WARNING, "queue_directory %s lies on %s: all mail in "
 		    "it is lost when the power goes", dir, name);
 		break;
+	case FSTYPE_UNSURE:
+		tell(c, WARNING, "queue_directory %s lies on %s: whether a "
+		    "flush there means anything cannot be told", dir, name);
+		break;
 	case FSTYPE_GOOD:
 		tell(c, GOOD, "the file system of %s %s", dir, name);
 		break;
