@@ -18,7 +18,7 @@
 
 #include "common/io.h"
 #include "tests/unit/points.h"
-#include "tests/unit/spool_cut.h"
+#include "tests/unit/power_cut.h"
 #include "tests/unit/spool_life.h"
 #include "tests/unit/unit.h"
 
@@ -135,11 +135,14 @@ run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 }
 
-/* The recovery dies, too: at its first operation, then at its second, ... */
+/* The recovery dies, too: at its first operation, then at its second, ... With
+   a journal, whose starts have many, at some of them, in turn. */
 static void
 kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 {
 	struct io_plan plan = { .kind = IO_PLAN_KILL, .changes = true };
+	const unsigned stride = !kit_journal || getenv("VEREDUS_LONG") != NULL ?
+	    1 : 11;
 	struct ledger nothing = { .nmail = 0 };
 	char path[64];
 
@@ -147,7 +150,8 @@ kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 	    first->kind, first->n);
 
 	/* the first two, the flushes of each start, are no news */
-	for (plan.n = 3; run_killed(k, NULL, &plan, &nothing); plan.n++) {
+	plan.n = stride == 1 ? 3 : 3 + first->n % stride;
+	for (; run_killed(k, NULL, &plan, &nothing); plan.n += stride) {
 		restarts += points_add(path, &plan);
 	}
 }
@@ -305,17 +309,20 @@ cut_here(const struct cut_fs *fs, size_t s, const struct ledger *ledger,
     unsigned n)
 {
 	static const char *const names[] = { "power cut", "power cut (names)",
-		"power cut (zeros)", "power cut (random)" };
+		"power cut (zeros)", "power cut (random)",
+		"power cut (blocks)" };
 	struct ledger copy;
 	struct kit k;
 	const char *why;
-	unsigned v;
+	unsigned i, v, more = getenv("VEREDUS_LONG") != NULL ? 20 : 1;
 
-	for (v = 0; v < CUT_VARIANTS; v++) {
+	/* the last variants are samples: in check-long there are more */
+	for (i = 0; i < CUT_VARIANTS + more; i++) {
+		v = i < CUT_VARIANTS ? i : CUT_BLOCKS;
 		copy = *ledger;
 		kit_make(&k);
-		cut_make(fs, (enum cut_variant)v, 88172645463325252u + n,
-		    k.path);
+		cut_make(fs, (enum cut_variant)v, 88172645463325252u + n +
+		    i * 7919u, k.path);
 		why = aftermath(&k, &copy, v == CUT_LOST);
 		if (why != NULL) {
 			report(stories[s].name, names[v], n, why);

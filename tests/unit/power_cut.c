@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "common/xmalloc.h"
-#include "tests/unit/spool_cut.h"
+#include "tests/unit/power_cut.h"
 
 #define OBJECTS 200
 #define ENTRIES 64
+#define BLOCK   4096u /* what a file system writes at once, ... */
+#define SECTOR  512u  /* ... and a disk never in part */
 
 struct entry {
 	char name[64];
@@ -116,10 +118,13 @@ change_apply(struct object *o, const struct change *c)
 	case IO_UNLINK:
 		dir_remove(o, c->r->name);
 		break;
-	case IO_RENAME: /* in one directory: one step */
-		moved = dir_find(o, c->r->name);
-		dir_remove(o, c->r->name);
-		if (moved != SIZE_MAX) {
+	case IO_RENAME:
+		moved = c->r->dir == c->r->dir2 ? dir_find(o, c->r->name) :
+		    c->object;
+		if (o->ino == c->r->dir) {
+			dir_remove(o, c->r->name);
+		}
+		if (o->ino == c->r->dir2 && moved != SIZE_MAX) {
 			dir_add(o, c->r->name2, moved);
 		}
 		break;
@@ -206,6 +211,41 @@ change_add(struct object *o, const struct io_record *r, size_t object)
 	o->changes[o->nchanges++] = (struct change){ r, object };
 }
 
+/* What a name means now, flushed or not. */
+static size_t
+find_now(const struct object *d, const char *name)
+{
+	size_t i, found = dir_find(d, name);
+
+	for (i = 0; i < d->nchanges; i++) {
+		const struct change *c = &d->changes[i];
+		const struct io_record *r = c->r;
+
+		if ((r->op == IO_OPEN || r->op == IO_MKDIR) &&
+		    strcmp(r->name, name) == 0) {
+			found = c->object;
+		} else if (r->op == IO_RENAME && r->dir2 == d->ino &&
+		    strcmp(r->name2, name) == 0) {
+			found = c->object;
+		} else if ((r->op == IO_UNLINK || (r->op == IO_RENAME &&
+		    r->dir == d->ino)) && strcmp(r->name, name) == 0) {
+			found = SIZE_MAX;
+		}
+	}
+	return found;
+}
+
+static void
+rename_across(struct cut_fs *fs, const struct io_record *r)
+{
+	size_t moved = find_now(object_of(fs, r->dir), r->name);
+
+	change_add(object_of(fs, r->dir), r, moved);
+	if (r->dir2 != r->dir) {
+		change_add(object_of(fs, r->dir2), r, moved);
+	}
+}
+
 void
 cut_apply(struct cut_fs *fs, const struct io_record *r)
 {
@@ -218,10 +258,7 @@ cut_apply(struct cut_fs *fs, const struct io_record *r)
 		change_add(object_of(fs, r->dir), r, fresh);
 		break;
 	case IO_RENAME:
-		if (r->dir != r->dir2) {
-			abort(); /* the spool does not */
-		}
-		change_add(object_of(fs, r->dir), r, 0);
+		rename_across(fs, r);
 		break;
 	case IO_UNLINK:
 		change_add(object_of(fs, r->dir), r, 0);
@@ -238,8 +275,12 @@ cut_apply(struct cut_fs *fs, const struct io_record *r)
 	case IO_CLOSE:
 		break;
 	case IO_SYNC_FS:
+		for (fresh = 0; fresh < fs->n; fresh++) {
+			flush(&fs->objects[fresh]);
+		}
+		break;
 	case IO_LINK:
-		abort(); /* the spool does not */
+		abort(); /* nobody does */
 	}
 }
 
@@ -274,12 +315,78 @@ leave_file(struct object *o, enum cut_variant v, uint64_t *seed)
 	}
 }
 
+static size_t
+size_after(size_t n, const struct change *c)
+{
+	size_t end = (size_t)c->r->offset + c->r->n;
+
+	return c->r->op == IO_TRUNCATE ? (size_t)c->r->offset :
+	    end > n ? end : n;
+}
+
+/* One change to those sectors that have lived to see it: which[s] changes. */
+static void
+change_sectors(struct object *o, size_t i, const size_t *which)
+{
+	const struct io_record *r = o->changes[i].r;
+	size_t at, from = (size_t)r->offset;
+	size_t to = r->op == IO_TRUNCATE ? o->n : from + r->n;
+
+	for (at = from; at < to; at++) {
+		if (which[at / SECTOR] > i) {
+			o->data[at] = r->op == IO_TRUNCATE ? '\0' :
+			    r->data[at - from];
+		}
+	}
+}
+
+/* How many of the changes each sector has seen: the same within a block, but
+   fewer behind the place where it was torn. */
+static size_t *
+roll_sectors(size_t n, size_t nchanges, uint64_t *seed)
+{
+	size_t *which = xcalloc(n / SECTOR + 1, sizeof(*which)), s;
+	size_t young = 0, old = 0, torn = 0;
+
+	for (s = 0; s <= n / SECTOR; s++) {
+		if (s % (BLOCK / SECTOR) == 0) {
+			young = (size_t)roll(seed, nchanges + 1);
+			old = (size_t)roll(seed, young + 1);
+			torn = roll(seed, 3) == 0 ?
+			    (size_t)roll(seed, BLOCK / SECTOR) :
+			    BLOCK / SECTOR;
+		}
+		which[s] = s % (BLOCK / SECTOR) < torn ? young : old;
+	}
+	return which;
+}
+
+static void
+leave_blocks(struct object *o, uint64_t *seed)
+{
+	size_t i, keep = (size_t)roll(seed, o->nchanges + 1);
+	size_t n = o->n, most = o->n, size = o->n, *which;
+
+	for (i = 0; i < o->nchanges; i++) {
+		n = size_after(n, &o->changes[i]);
+		most = n > most ? n : most;
+		size = i < keep ? n : size;
+	}
+	file_resize(o, most);
+	which = roll_sectors(most, o->nchanges, seed);
+	for (i = 0; i < o->nchanges; i++) {
+		change_sectors(o, i, which);
+	}
+	free(which);
+	o->n = size;
+}
+
 static void
 leave_dir(struct object *o, enum cut_variant v, uint64_t *seed)
 {
 	size_t i, n = o->nchanges;
 
-	n = v == CUT_LOST ? 0 : v == CUT_RANDOM ?
+	n = v == CUT_LOST ? 0 : v == CUT_RANDOM || v == CUT_BLOCKS ?
 	    (size_t)roll(seed, n + 1) : n;
 	for (i = 0; i < n; i++) {
 		change_apply(o, &o->changes[i]);
@@ -310,7 +417,11 @@ make_object(const struct cut_fs *fs, size_t which, enum cut_variant v,
 		if (o.n > 0) {
 			memcpy(o.data, fs->objects[which].data, o.n);
 		}
-		leave_file(&o, v, seed);
+		if (v == CUT_BLOCKS) {
+			leave_blocks(&o, seed);
+		} else {
+			leave_file(&o, v, seed);
+		}
 		make_file(&o, path);
 		free(o.data);
 		return;
