@@ -571,7 +571,7 @@ wait_readable(int fd, int timeout_ms)
 	int r;
 
 	do {
-		r = poll(&pfd, 1, timeout_ms);
+		r = timeout_ms != 0 ? poll(&pfd, 1, timeout_ms) : 0;
 	} while (r == -1 && errno == EINTR);
 	if (r == 0) {
 		errno = ETIMEDOUT;
@@ -606,11 +606,13 @@ ipc_sync_read(struct ipc_sync *c, struct ipc_msg *m, int timeout_ms)
 		case IPC_DEC_MORE:
 			break;
 		}
-		if (wait_readable(c->fd, timeout_ms) == -1) {
+		/* poll() only where there is nothing yet, and a limit. */
+		r = receive(c->fd, &c->in, c->fds, &c->nfds, NELEMS(c->fds),
+		    timeout_ms < 0 ? 0 : MSG_DONTWAIT, &ok);
+		if (r == -1 && errno == EAGAIN &&
+		    wait_readable(c->fd, timeout_ms) == -1) {
 			return -1;
 		}
-		r = receive(c->fd, &c->in, c->fds, &c->nfds, NELEMS(c->fds), 0,
-		    &ok);
 		if (r == -1 && (errno == EINTR || errno == EAGAIN)) {
 			continue;
 		}
