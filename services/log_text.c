@@ -92,17 +92,19 @@ add_text(struct strbuf *out, struct slice s)
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned char c;
-	size_t i;
+	size_t i, done = 0;
 
 	for (i = 0; i < s.n; i++) {
-		c = (unsigned char)s.p[i];
-		if (ascii_iscntrl(s.p[i])) {
-			(void)strbuf_add(out, (char[4]){ '\\', 'x',
-			    hex[c >> 4], hex[c & 15] }, 4);
-		} else {
-			(void)strbuf_add_char(out, s.p[i]);
+		if (!ascii_iscntrl(s.p[i])) {
+			continue;
 		}
+		c = (unsigned char)s.p[i];
+		(void)strbuf_add(out, s.p + done, i - done);
+		(void)strbuf_add(out, (char[4]){ '\\', 'x', hex[c >> 4],
+		    hex[c & 15] }, 4);
+		done = i + 1;
 	}
+	(void)strbuf_add(out, s.p + done, s.n - done);
 }
 
 static void
