@@ -214,3 +214,117 @@ def test_nfs_is_refused(make):
         said = r.stdout + r.stderr + m.log()
         assert r.returncode == 78 and re.search('queue_directory .* lies on NFS', said), said
     assert not (m.spool / 'lock').exists()
+
+
+# -- moving house, backup, restore (veredus-spool(8), "BACKUP AND MOVING") ----------
+
+def queue_of(m):
+    return sorted((r['queue_id'], r['recipient']) for r in m.queue())
+
+
+def other_house(make, m, spool, **more):
+    """Another instance (path, host name, port, account), with this spool."""
+    n = make(myhostname='new.veredus.test', queue_directory=spool,
+             relayhost=m.settings['relayhost'], **more)
+    n.home, n.passwd = m.home, m.passwd
+    n.write_conf(local_users=m.settings['local_users'], mail_spool_directory=m.settings['mail_spool_directory'])
+    return n
+
+
+# The journal first: what is in it when it is read is in the archive, and what is
+# not in it any more has its file by then.
+PACK = ('journal', 'queue', 'drop')
+
+
+def tar(m, archive):
+    subprocess.run(['tar', '-C', str(m.spool), '-cf', str(archive), *PACK], check=True)
+
+
+def untar(archive, spool, user=None):
+    """The owners of dropped files are their senders and stay; the rest is the
+    account's of the new place."""
+    spool.mkdir()
+    subprocess.run(['tar', '-C', str(spool), '-xpf', str(archive), '--numeric-owner'], check=True)
+    if ROOT and user:
+        subprocess.run(['chown', '-R', f'{user}:{user}', str(spool / 'queue'), str(spool / 'journal')], check=True)
+
+
+def test_moving_to_another_host(make):
+    """Stopped in order, packed, unpacked elsewhere under another path, name and
+    account: all of it arrives, nothing twice."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+        m = make(relayhost=f'[127.0.0.1]:{port}')
+        m.start()
+        for i in range(20):
+            m.send([f'x{i}@far.test', f'y{i}@far.test'], sender='ann@local.test',
+                   body=f'Subject: n{i}\r\n\r\n' + 'z' * (100000 if i % 5 == 0 else 500) + '\r\n')
+        m.send('nobody-yet@far.test', sender='ann@local.test')
+        wait_until(lambda: len(m.queue()) == 41 and all(r['attempts'] for r in m.queue()), 'all were tried')
+        held = m.queue()[0]['queue_id']
+        assert m.veredus('hold', held).returncode == 0
+        was = queue_of(m)
+        m.stop()
+        assert not list((m.spool / 'journal').glob('[0-9]*')) or check(m)[1]['journal_entries'] == 0
+        tar(m, m.dir / 'spool.tar')
+    new = m.dir / 'elsewhere' / 'veredus'
+    new.parent.mkdir(mode=0o755)
+    untar(m.dir / 'spool.tar', new, '61907')
+    n = other_house(make, m, new, **({'queue_user': '61907'} if ROOT else {}))
+    found, s = check(n)
+    assert found == [] and (s['messages'], s['recipients_open']) == (21, 41)
+    n.start()
+    assert queue_of(n) == was
+    assert {r['status'] for r in n.queue() if r['queue_id'] == held} == {'hold'}
+    assert n.veredus('release', held).returncode == 0
+    with Sink(port=port) as sink:
+        assert n.veredus('flush').returncode == 0
+        sink.wait(21)
+        n.wait_empty()
+        got = sorted(r for x in sink.messages for r in x.rcpts)
+        assert got == sorted(r for _, r in was)
+    n.stop()
+
+
+def test_a_backup_of_a_running_system(make):
+    """Whatever is in it when it is made is in it after; what came or went meanwhile may
+    be missing or arrive again. None is damaged."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+        m = make(relayhost=f'[127.0.0.1]:{port}')
+        m.start()
+        ids = {m.send(f'x{i}@far.test', sender='ann@local.test') for i in range(50)}
+        over = threading.Event()
+
+        def load():
+            while not over.is_set():
+                m.send('ann@local.test')
+                m.send('late@far.test', sender='ann@local.test')
+
+        t = threading.Thread(target=load)
+        t.start()
+        try:
+            r = subprocess.run(['tar', '-C', str(m.spool), '-cf', str(m.dir / 'b.tar'), '--ignore-failed-read',
+                                *PACK], capture_output=True)
+            assert r.returncode in (0, 1), r.stderr
+        finally:
+            over.set()
+            t.join()
+        m.stop()
+    back = m.dir / 'back'
+    untar(m.dir / 'b.tar', back)
+    n = other_house(make, m, back)
+    found, s = check(n)
+    assert found == [] and s['messages'] >= 50
+    n.start()
+    wait_until(lambda: ids <= {r['queue_id'] for r in n.queue()}, 'all that was there is there')
+    with Sink(port=port) as sink:
+        assert n.veredus('flush').returncode == 0
+        n.wait_empty()
+        got = [r for x in sink.messages for r in x.rcpts]
+        assert {f'x{i}@far.test' for i in range(50)} <= set(got)
+        assert len([r for r in got if r != 'late@far.test']) == 50, 'none twice'
+    assert '.corrupt' not in n.log() and 'damage' not in n.log()
+    n.stop()
