@@ -253,7 +253,7 @@ check_group(struct ledger *l, size_t g, const uint32_t *done)
 		if (here != 0 && here != n) {
 			return "half of a group's children";
 		}
-		complete += here == n;
+		complete += n > 0 && here == n; /* else only begun */
 	}
 	if (p->refused || !p->accepted) {
 		return NULL;
