@@ -59,7 +59,7 @@ asked_new(struct queue_service *s, const struct ipc_msg *m)
 	a->s = s;
 	a->epoch = s->epoch;
 	a->tid = m->tid;
-	a->qid = m->nfields > 0 ? ipc_u(m, 0) : 0;
+	a->qid = m->nfields > 0 && m->type != IPC_KEEP ? ipc_u(m, 0) : 0;
 	a->next = s->asks;
 	if (s->asks != NULL) {
 		s->asks->prev = a;
@@ -479,6 +479,63 @@ forget_notices(struct queue_service *s)
 	}
 }
 
+/* -- KEEP and LOAD -------------------------------------------------------- */
+
+static void
+on_kept(void *arg, int error, struct slice text)
+{
+	struct asked *a = arg;
+	uint32_t tid = a->tid;
+	struct ipc_chan *ch = asked_end(a);
+
+	(void)text;
+	if (ch != NULL) {
+		ipc_begin(ch, IPC_KEPT, tid);
+		ipc_put_u(ch, (uint64_t)error);
+		ipc_put_str(ch, error == 0 ? "" : strerror(error));
+		ipc_end(ch);
+	}
+}
+
+static bool
+on_keep(struct queue_service *s, const struct ipc_msg *m)
+{
+	if (ipc_s(m, 0).n > SPOOL_KEEP_MAX) {
+		return false;
+	}
+	spool_keep(s->pg->spool, ipc_s(m, 0), on_kept, asked_new(s, m));
+	return true;
+}
+
+static void
+on_loaded(void *arg, int error, struct slice text)
+{
+	struct asked *a = arg;
+	uint32_t tid = a->tid;
+	struct ipc_chan *ch = asked_end(a);
+
+	if (error == EFBIG) { /* as good as none */
+		log_error("spool: queue/kept is too large; it is ignored");
+		error = 0;
+	} else if (error != 0) {
+		log_error("spool: queue/kept cannot be read: %s",
+		    strerror(error));
+	}
+	if (ch != NULL) {
+		ipc_begin(ch, IPC_LOADED, tid);
+		ipc_put_u(ch, (uint64_t)error);
+		ipc_put_s(ch, text);
+		ipc_end(ch);
+	}
+}
+
+static bool
+on_load(struct queue_service *s, const struct ipc_msg *m)
+{
+	spool_kept(s->pg->spool, on_loaded, asked_new(s, m));
+	return true;
+}
+
 /* -- the channel ------------------------------------------------------------ */
 
 static const struct {
@@ -490,6 +547,8 @@ static const struct {
 	{ IPC_FATES, on_fates },
 	{ IPC_MARK, on_mark },
 	{ IPC_NOTICE, on_notice },
+	{ IPC_KEEP, on_keep },
+	{ IPC_LOAD, on_load },
 };
 
 static bool

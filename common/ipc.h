@@ -161,6 +161,12 @@ enum ipc_role {
 	    "error 0: durable; gone 1: the message is removed. error 1: no "   \
 	    "notice can be made (text): the message is to go on hold; "        \
 	    "error 2: try again later")                                        \
+	M(411, LOAD, QMGR, CLEANUP, "", "what was kept?")                      \
+	M(412, LOADED, CLEANUP, QMGR, "u:error b:text",                        \
+	    "the text of the last KEEP, or \"\"; error: not just now")         \
+	M(413, KEEP, QMGR, CLEANUP, "b:text",                                  \
+	    "keep this text beside the queue; it replaces the one before")     \
+	M(414, KEPT, CLEANUP, QMGR, "u:error s:reason", "durable (error 0)")   \
 	/* -- qmgr and the delivery agents ---------------------------------- */\
 	M(500, DELIVER, QMGR, AGENT,                                           \
 	    "u:queue_id u:cookie u:arrived_us u:size u:flags "                 \

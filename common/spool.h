@@ -299,6 +299,20 @@ void spool_group(struct spool *sp, uint64_t parent_qid,
     const struct fate_item *items, size_t nitems, struct spool_draft **drafts,
     struct envelope *children, size_t n, spool_fates_cb *cb, void *arg);
 
+/* -- beside the queue ------------------------------------------------------- */
+
+#define SPOOL_KEEP_MAX 65536 /* octets */
+/*
+ * queue/kept, a text of qmgr's: which domains are held, which sites are dead.
+ * keep: replaces it, durable when *cb has error 0; after an error it is the old
+ * or the new. kept: what it is, "" when there is none; EFBIG: nobody of ours
+ * wrote it.
+ */
+typedef void spool_kept_cb(void *arg, int error, struct slice text);
+void spool_keep(struct spool *sp, struct slice text, spool_kept_cb *cb,
+    void *arg);
+void spool_kept(struct spool *sp, spool_kept_cb *cb, void *arg);
+
 /* -- content ---------------------------------------------------------------- */
 
 /* error as for spool_info_cb. Inline: `content' (lives until the callback

@@ -78,6 +78,14 @@ on_marked(void *arg, uint64_t token, uint64_t qid, unsigned result,
 	service_marked(&p->sv, token, qid, result, text);
 }
 
+static void
+on_kept(void *arg, struct slice text)
+{
+	struct program *p = arg;
+
+	service_kept(&p->sv, text);
+}
+
 /* A peer that lives has disconnected us, and only a restart of ours makes
    master hand out a fresh channel. */
 static void
@@ -98,6 +106,7 @@ on_stopped(void *arg)
 
 static const struct qmgr_ops qmgr_ops = {
 	.marked = on_marked,
+	.kept = on_kept,
 	.lost = on_lost,
 	.stopped = on_stopped,
 };

@@ -54,6 +54,8 @@ act(struct qmgr *q, const struct sched_action *a)
 		}
 		qmgr_cleanup_do(q, a);
 		break;
+	case SCHED_LOAD:
+	case SCHED_KEEP:
 	case SCHED_MARK:
 	case SCHED_NOTICE:
 	case SCHED_TAKE:

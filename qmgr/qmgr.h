@@ -43,6 +43,9 @@ struct qmgr_ops {
 	/* A MARK that the service ordered: result as in MARKED. */
 	void (*marked)(void *arg, uint64_t token, uint64_t qid,
 	    unsigned result, struct slice text);
+	/* What sched_keep_wanted() said is durable, up to sched_keep_done();
+	   or (text) why not: it is tried again. */
+	void (*kept)(void *arg, struct slice text);
 	/* A peer has been gone for ipc_timeout: only a restart helps. */
 	void (*lost)(void *arg, const char *peer);
 	/* After qmgr_stop(): nothing is in hand any more. */

@@ -7,17 +7,25 @@
 #include "qmgr/service.h"
 
 /* RFC 3339 in UTC: a program without files knows no time zone. */
-static void
-add_time(struct ctl_session *cs, const char *name, uint64_t seconds)
+void
+service_time(uint64_t seconds, char text[SERVICE_TIME])
 {
-	char text[40] = "";
 	time_t t = (time_t)seconds;
 	struct tm tm;
 
-	if (seconds != 0 && seconds < 253402300800 && gmtime_r(&t, &tm) != NULL &&
-	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
+	if (seconds == 0 || seconds >= 253402300800 ||
+	    gmtime_r(&t, &tm) == NULL || strftime(text, SERVICE_TIME,
+	    "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
 		text[0] = '\0';
 	}
+}
+
+void
+service_row_time(struct ctl_session *cs, const char *name, uint64_t seconds)
+{
+	char text[SERVICE_TIME];
+
+	service_time(seconds, text);
 	ctl_row_s(cs, name, slice_of(text));
 }
 
@@ -42,7 +50,7 @@ add_message(struct ctl_session *cs, const struct head *h)
 	ctl_row_s(cs, "queue_id", slice_of(id));
 	ctl_row_s(cs, "status", slice_of(h->status));
 	ctl_row_u(cs, "size", h->size);
-	add_time(cs, "arrival", h->arrived_s);
+	service_row_time(cs, "arrival", h->arrived_s);
 	ctl_row_u(cs, "_arrival_time", h->arrived_s);
 	ctl_row_u(cs, "_recipients", h->rcpts);
 }
@@ -68,6 +76,20 @@ add_reply(struct ctl_session *cs, const struct rcpt_item *r, bool held)
 	strbuf_clear(&b);
 }
 
+/* "domain example.org is on hold until ..." */
+static void
+add_domain_hold(struct strbuf *b, struct slice address, uint64_t until)
+{
+	size_t at = address.n;
+
+	while (at > 0 && address.p[at - 1] != '@') {
+		at--;
+	}
+	(void)strbuf_printf(b, "domain %.*s is on hold", (int)(address.n - at),
+	    address.p + at);
+	service_add_until(b, until);
+}
+
 static void
 add_rcpt(struct ctl_session *cs, const struct sched_entry_in *in,
     struct slice hold_reason, const struct rcpt_item *r, bool deferred)
@@ -78,7 +100,7 @@ add_rcpt(struct ctl_session *cs, const struct sched_entry_in *in,
 	ctl_row_s(cs, "_transport", r->transport);
 	ctl_row_s(cs, "_next_hop", r->next_hop);
 	ctl_row_u(cs, "attempts", r->attempt);
-	add_time(cs, "next_try", deferred ? r->next_at : 0);
+	service_row_time(cs, "next_try", deferred ? r->next_at : 0);
 	ctl_row_u(cs, "_next_at", deferred ? r->next_at : 0);
 	add_reply(cs, r, hold_reason.n > 0);
 	ctl_row_s(cs, "hold_reason", hold_reason);
@@ -153,23 +175,35 @@ service_rows(const struct qmgr *q, struct ctl_session *cs,
 	struct rcpt_item r;
 	bool bad = false, active;
 	enum sched_state state;
+	struct strbuf why;
+	uint64_t until;
 	struct head h;
 
 	sched_info(q->s, in->qid, &info);
+	strbuf_init(&why, 0);
 	while (rcpt_item_decode(&page, &r, &bad)) {
 		if (!service_fits(f, &r)) {
 			continue;
 		}
 		active = info.state == SCHED_S_ACTIVE &&
 		    sched_is_active(q->s, in->qid, r.index);
-		state = info.state == SCHED_S_HOLD ? SCHED_S_HOLD :
-		    active ? SCHED_S_ACTIVE : SCHED_S_DEFERRED;
+		strbuf_reset(&why);
+		if (info.state == SCHED_S_HOLD) {
+			(void)strbuf_add_slice(&why, hold_reason);
+		} else if (!active &&
+		    sched_domain_held(q->s, r.address, &until)) {
+			add_domain_hold(&why, r.address, until);
+		}
+		state = info.state == SCHED_S_HOLD || why.n > 0 ?
+		    SCHED_S_HOLD : active ? SCHED_S_ACTIVE : SCHED_S_DEFERRED;
 		h = head_of(in, state);
 		ctl_row_begin(cs);
 		add_message(cs, &h);
-		add_rcpt(cs, in, hold_reason, &r, state == SCHED_S_DEFERRED);
+		add_rcpt(cs, in, strbuf_slice(&why), &r,
+		    state == SCHED_S_DEFERRED);
 		ctl_row_end(cs);
 	}
+	strbuf_clear(&why);
 }
 
 void
@@ -185,7 +219,7 @@ service_brief(const struct qmgr *q, struct ctl_session *cs, uint64_t qid,
 	if (!limited) {
 		ctl_row_s(cs, "sender", info->from);
 		ctl_row_s(cs, "destination", info->to);
-		add_time(cs, "next_try", info->state == SCHED_S_DEFERRED ?
+		service_row_time(cs, "next_try", info->state == SCHED_S_DEFERRED ?
 		    sched_age_s(q->s, 0) + info->due_in_ms / 1000 : 0);
 	}
 	ctl_row_end(cs);

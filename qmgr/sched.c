@@ -48,6 +48,8 @@ sched_new(const struct sched_config *cfg, uint64_t seed)
 	TAILQ_INIT(&s->marks_wait);
 	TAILQ_INIT(&s->marks_out);
 	TAILQ_INIT(&s->acks);
+	TAILQ_INIT(&s->domains);
+	strbuf_init(&s->keep_text, 0);
 	for (a = 0; a < SCHED_AGENTS; a++) {
 		TAILQ_INIT(&s->agents[a].alone);
 		TAILQ_INIT(&s->agents[a].rings[RING_URGENT]);
@@ -91,6 +93,8 @@ sched_free(struct sched *s)
 	sched_sites_free(s);
 	sched_dests_free(s);
 	sched_claims_free(s);
+	sched_domains_free(s);
+	strbuf_clear(&s->keep_text);
 	sched_entries_clear(s);
 	heap_clear(&s->rests);
 	sched_mark_free(s->last_mark);
@@ -118,7 +122,7 @@ sched_is_quiet(const struct sched *s)
 {
 	const struct work *w;
 
-	if (s->nrunning > 0 || !TAILQ_EMPTY(&s->marks) ||
+	if ((s->cleanup_up && sched_keep_is_due(s)) || s->nrunning > 0 || !TAILQ_EMPTY(&s->marks) ||
 	    !TAILQ_EMPTY(&s->marks_out) || !TAILQ_EMPTY(&s->acks)) {
 		return false;
 	}
@@ -152,6 +156,12 @@ uint64_t
 sched_now_s(const struct sched *s)
 {
 	return (s->real_us + 999999) / 1000000;
+}
+
+uint64_t
+sched_real_s(const struct sched *s)
+{
+	return s->real_us / 1000000;
 }
 
 uint64_t
@@ -220,6 +230,7 @@ sched_work_new(struct sched *s, struct entry *e)
 	w->reverse_path = xstrdup("");
 	w->next_at = NO_DUE;
 	w->force = e->force;
+	e->held = false;
 	e->force = false;
 	TAILQ_INIT(&w->rcpts);
 	TAILQ_INSERT_TAIL(&s->works, w, link);
@@ -351,8 +362,11 @@ sched_next(struct sched *s, struct sched_action *a)
 	if (sched_build_mark(s, a) || sched_build_fates(s, a)) {
 		return true;
 	}
-	if (s->stopping) {
-		return false;
+	if (sched_build_load(s, a) || sched_build_keep(s, a)) {
+		return true;
+	}
+	if (s->stopping || !s->loaded) {
+		return false; /* what is on hold, we do not know yet */
 	}
 	if (!s->take_out) {
 		s->take_out = true;
@@ -392,7 +406,8 @@ sched_wake_ms(const struct sched *s)
 	if (m != NULL) {
 		sooner(&at, m->retry_ms);
 	}
-	if (s->stopping) {
+	sooner(&at, sched_keep_wake(s));
+	if (s->stopping || !s->loaded) {
 		return at;
 	}
 	/* Without room it is not the time that is awaited. */

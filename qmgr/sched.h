@@ -108,6 +108,8 @@ bool sched_is_quiet(const struct sched *s);
 /* -- what is to be done ----------------------------------------------------- */
 
 enum sched_kind {
+	SCHED_LOAD,  /* what was kept? */
+	SCHED_KEEP,    /* text: keep it */
 	SCHED_TAKE,    /* max */
 	SCHED_GET,     /* qid, from, route */
 	SCHED_FATES,   /* msg, items, last */
@@ -142,6 +144,7 @@ struct sched_action {
 	enum ipc_mark what;
 	enum ipc_notice notice;
 	const char *reason;
+	struct slice text;
 	uint64_t token; /* of who asked, 0: we ourselves */
 	struct sched_message msg;
 	const struct sched_item *items;
@@ -158,6 +161,12 @@ uint64_t sched_wake_ms(const struct sched *s);
 /* The channel is there / is lost: all that was out is asked again. */
 void sched_cleanup_up(struct sched *s);
 void sched_cleanup_down(struct sched *s);
+
+/* LOADED, or (error) no answer in time. Nothing is taken or delivered before.
+   Returns how many of the text's lines cannot be read; they are left out. */
+unsigned sched_loaded(struct sched *s, bool error, struct slice text);
+/* KEPT, or (error) not now: it is ordered again. */
+void sched_kept(struct sched *s, bool error);
 
 struct sched_entry_in {
 	uint64_t qid, arrived_us, size;
@@ -230,6 +239,7 @@ enum sched_state {
 struct sched_info {
 	enum sched_state state;
 	unsigned running;   /* recipients in an agent's hands */
+	bool held;          /* DEFERRED; some wait for a domain on hold */
 	uint64_t due_in_ms; /* DEFERRED; 0: as soon as there is room */
 	/* as it was when it was read last: */
 	uint64_t arrived_s, size, rcpts; /* size: UINT32_MAX is that or more;
@@ -255,6 +265,47 @@ bool sched_flush(struct sched *s, uint64_t qid);
 /* The same for all that are deferred; returns how many. */
 uint64_t sched_flush_all(struct sched *s);
 
+/*
+ * A domain of recipients on hold, until then (seconds of CLOCK_REALTIME; 0: for
+ * ever): what is in flight ends, nothing more begins, flush or not. Outlives us
+ * once sched_keep_done() has reached what sched_keep_wanted() says afterwards.
+ * False: SCHED_DOMAINS_MAX are. Release: false: it is not on hold.
+ */
+#define SCHED_DOMAINS_MAX 100
+#define SCHED_DOMAIN_LEN  255
+bool sched_hold_domain(struct sched *s, struct slice name, uint64_t until);
+bool sched_release_domain(struct sched *s, struct slice name);
+uint64_t sched_keep_wanted(const struct sched *s);
+uint64_t sched_keep_done(const struct sched *s);
+/* Is the recipient's domain on hold, and until when? */
+bool sched_domain_held(const struct sched *s, struct slice address,
+    uint64_t *until);
+/* The next one; *cursor is 0 at first. */
+bool sched_domain_next(const struct sched *s, size_t *cursor,
+    const char **name, uint64_t *until);
+
+enum sched_dest_state {
+	SCHED_DEST_GOOD,
+	SCHED_DEST_SICK,  /* failed last */
+	SCHED_DEST_DEAD,
+	SCHED_DEST_RESTS, /* the rate delay */
+};
+struct sched_dest_info {
+	const char *transport, *next_hop; /* borrowed */
+	enum sched_dest_state state;
+	uint64_t window;    /* DELIVERs at a time */
+	unsigned running, waiting; /* DELIVERs */
+	unsigned outside;   /* messages that are not active for its sake */
+	unsigned fails;     /* in a row */
+	uint64_t until;     /* DEAD, RESTS: seconds of CLOCK_REALTIME; 0: now */
+	const char *esc, *relay, *reply; /* DEAD: the last ones; NULL: none */
+};
+/* All that are known, the busiest first; the caller frees the list only, and
+   before anything else is called. */
+struct sched_dest_info *sched_dests(const struct sched *s, size_t *n);
+
+/* CLOCK_REALTIME in seconds, as sched_time() said last. */
+uint64_t sched_real_s(const struct sched *s);
 /* The age of a message in seconds; 0 when it comes from the future. */
 uint64_t sched_age_s(const struct sched *s, uint64_t arrived_us);
 

@@ -253,6 +253,22 @@ sched_flush(struct sched *s, uint64_t qid)
 	return e != NULL && flush(s, e);
 }
 
+void
+sched_wake_held(struct sched *s)
+{
+	struct spool_index_at at = { 0 };
+	struct entry *e;
+	void **place;
+
+	while ((place = spool_index_each(&s->entries, &at)) != NULL) {
+		e = *place;
+		if (e->held && e->work == NULL && !e->hold &&
+		    e->marking == 0) {
+			sched_later(s, e, s->mono_ms);
+		}
+	}
+}
+
 uint64_t
 sched_flush_all(struct sched *s)
 {

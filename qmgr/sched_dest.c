@@ -43,8 +43,8 @@ sched_limits_of(const struct sched *s, const struct dest *d)
 	return &s->cfg.limits[d->by];
 }
 
-static uint64_t
-limit_of(const struct sched *s, const struct dest *d)
+uint64_t
+sched_window_of(const struct sched *s, const struct dest *d)
 {
 	const struct sched_limits *l = sched_limits_of(s, d);
 
@@ -63,7 +63,7 @@ void
 sched_ring_update(struct sched *s, struct dest *d)
 {
 	struct agent *g = &s->agents[d->agent];
-	bool may = d->top.waiting > 0 && d->running < limit_of(s, d) &&
+	bool may = d->top.waiting > 0 && d->running < sched_window_of(s, d) &&
 	    s->mono_ms >= d->rest_ms;
 	enum ring to = !may ? RING_NONE :
 	    d->class[LANE_URGENT].waiting > 0 ? RING_URGENT : RING_NORMAL;

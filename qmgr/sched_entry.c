@@ -178,6 +178,7 @@ sched_info(const struct sched *s, uint64_t qid, struct sched_info *out)
 		return;
 	}
 	*out = (struct sched_info){ .state = state_of(e),
+		.held = e->held && e->work == NULL,
 		.running = e->work != NULL ? e->work->running : 0,
 		.arrived_s = e->arrived_s, .size = e->size, .rcpts = e->rcpts,
 		.to = intern_get(&s->tos, e->to),

@@ -9,6 +9,7 @@
 #include "qmgr/grey.h"
 #include "qmgr/sched_int.h"
 
+#define HELD_LOOK_S  86400 /* in case that a release was missed */
 #define GREY_USUAL_S 300 /* after greylisting that names no time */
 
 /* -- a recipient gets its fate --------------------------------------------- */
@@ -418,7 +419,7 @@ sched_hold_stuck(struct sched *s, struct work *w)
 static void
 hold_rest(struct sched *s, struct work *w)
 {
-	if (w->waiting > 0 || w->again) {
+	if (w->waiting > 0 || w->held > 0 || w->again) {
 		return;
 	}
 	if (w->stuck > 0 && !sched_bounces(w)) {
@@ -426,6 +427,17 @@ hold_rest(struct sched *s, struct work *w)
 	} else if (w->parked > 0) {
 		hold_ourselves(s, w->entry, w->parked_reason);
 	}
+}
+
+/* When the first domain on hold is so no more; its release comes sooner. */
+static uint64_t
+held_due(const struct sched *s, const struct work *w)
+{
+	uint64_t now = s->real_us / 1000000;
+	uint64_t wait = w->held_until == 0 ? HELD_LOOK_S :
+	    w->held_until > now ? w->held_until - now : 0;
+
+	return s->mono_ms + 1000 * (wait < HELD_LOOK_S ? wait : HELD_LOOK_S);
 }
 
 /* Nothing of it is in memory any more: what becomes of it. Frees `w'. */
@@ -451,6 +463,10 @@ settle(struct sched *s, struct work *w)
 	}
 	if (w->waiting > 0) {
 		due_ms = sched_due_ms(s, w->next_at);
+	}
+	e->held = w->held > 0;
+	if (e->held && (w->waiting == 0 || held_due(s, w) < due_ms)) {
+		due_ms = held_due(s, w);
 	}
 	e->force = e->force || (w->again && w->force);
 	if (w->again && !w->later) {
@@ -510,6 +526,7 @@ sched_cleanup_down(struct sched *s)
 
 	s->cleanup_up = s->take_out = false;
 	sched_marks_lost(s);
+	sched_keep_lost(s);
 	sched_notices_lost(s);
 	for (w = TAILQ_FIRST(&s->works); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, link);

@@ -12,6 +12,9 @@
  *   sched_dest.c   destinations
  *   sched_site.c   their health: window, death, probes
  *   sched_lane.c   who is next at a destination
+ *   sched_domain.c domains on hold
+ *   sched_keep.c   what outlives us
+ *   sched_report.c the destinations, for people
  *   sched_backlog.c  what waits outside, so that one cannot fill all
  *   sched_job.c    jobs: recipients of a message that go together
  *   sched_agent.c  agents: who is given what, when
@@ -51,6 +54,7 @@ struct entry {
 	bool hold;          /* is, or is about to be, on hold */
 	bool force;         /* when active next: try all that is open */
 	bool outside;       /* in a lane's outside, see sched_backlog.c */
+	bool held;          /* waits for a domain on hold, see sched_domain.c */
 };
 _Static_assert(sizeof(struct entry) <= 56, "a million of them");
 _Static_assert(ENVELOPE_RCPT_MAX <= UINT16_MAX, "entry.rcpts");
@@ -193,6 +197,8 @@ struct work {
 	uint64_t next_at;        /* the earliest of them; seconds */
 	uint64_t defer_at;       /* shared by those deferred in this activity */
 	uint32_t stuck, parked;
+	uint32_t held;           /* in domains on hold ... */
+	uint64_t held_until;     /* ... the earliest end of that; seconds */
 	uint32_t unwarned;       /* of those that wait: not warned of yet */
 	char *stuck_reason, *parked_reason;
 	enum notice notice;
@@ -219,6 +225,14 @@ struct mark {
 	char *reason;
 };
 TAILQ_HEAD(marks, mark);
+
+/* A domain on hold. */
+struct domain {
+	TAILQ_ENTRY(domain) link;
+	char *name;
+	uint64_t until; /* seconds of CLOCK_REALTIME; 0: for ever */
+};
+TAILQ_HEAD(domains, domain);
 
 struct ack {
 	TAILQ_ENTRY(ack) link;
@@ -263,7 +277,7 @@ struct sched {
 	uint32_t ndest_buckets, ndests;
 	unsigned char dest_key[SIPHASH_KEY]; /* strangers choose next hops */
 	struct heap rests;     /* destinations, by rest_ms */
-	TAILQ_HEAD(, dest) sick; /* by the time of their last failure */
+	TAILQ_HEAD(dests, dest) sick; /* by the time of their last failure */
 	uint32_t nsick;
 	uint64_t flushes;      /* counts what the administrator hurries */
 	struct agent agents[SCHED_AGENTS];
@@ -276,6 +290,12 @@ struct sched {
 	struct marks marks_slow, marks_wait, marks_out;
 	unsigned nmarks_out;
 	struct acks acks;
+	struct domains domains;
+	unsigned ndomains;
+	bool loaded, load_out, keep_out;
+	uint64_t load_ms, keep_ms; /* not before */
+	uint64_t keep_wanted, keep_sent, keep_done; /* versions */
+	struct strbuf keep_text;
 	struct claim *claims[CLAIM_HASH];
 
 	/* what the last action points to */
@@ -368,6 +388,8 @@ int sched_transport_of(struct slice name);
 enum sched_agent sched_agent_of(enum sched_transport t);
 const struct sched_limits *sched_limits_of(const struct sched *s,
     const struct dest *d);
+/* How many DELIVERs it may have out just now. */
+uint64_t sched_window_of(const struct sched *s, const struct dest *d);
 /* A destination, made if need be. */
 struct dest *sched_dest_get(struct sched *s, enum sched_transport t,
     struct slice next_hop);
@@ -393,6 +415,13 @@ void sched_site_result(struct sched *s, const struct rcpt *rc,
     const struct sched_result *r);
 /* When a dead destination is tried again, in seconds; 0: it lives. */
 uint64_t sched_site_next_try(struct sched *s, const struct rcpt *rc);
+/* One that was dead in an earlier life of ours. */
+struct sched_dead {
+	enum sched_transport transport;
+	struct slice next_hop, esc, relay, reply;
+	uint64_t retry_at, backoff; /* seconds */
+};
+void sched_site_restore(struct sched *s, const struct sched_dead *in);
 /* Its destination is dead: deferred. */
 bool sched_site_defers(struct sched *s, struct rcpt *rc,
     struct slice transport, struct slice next_hop);
@@ -427,6 +456,20 @@ struct job *sched_lane_next(const struct dest *d);
 struct job *sched_lane_newest(const struct sched *s, struct dest *d,
     const struct work *w);
 
+/* sched_domain.c */
+/* Only notes it. False: there are too many. */
+bool sched_domain_add(struct sched *s, struct slice name, uint64_t until);
+void sched_domains_free(struct sched *s);
+
+/* sched_keep.c */
+/* What is to be kept has changed; it is to be written within that time. */
+void sched_keep_soon(struct sched *s, uint64_t within_ms);
+bool sched_keep_is_due(const struct sched *s);
+bool sched_build_load(struct sched *s, struct sched_action *a);
+bool sched_build_keep(struct sched *s, struct sched_action *a);
+void sched_keep_lost(struct sched *s);
+uint64_t sched_keep_wake(const struct sched *s);
+
 /* sched_backlog.c */
 /* Nothing that is due of the entry's page finds a place: it waits outside. */
 bool sched_stays_outside(struct sched *s, struct entry *e,
@@ -455,6 +498,8 @@ uint64_t sched_agents_wake(const struct sched *s);
 void sched_fill_item(struct sched_item *it, const struct rcpt *rc);
 
 /* sched_admin.c */
+/* All that wait for a domain on hold are read again. */
+void sched_wake_held(struct sched *s);
 void sched_mark_add(struct sched *s, uint64_t qid, enum ipc_mark what,
     const char *reason, uint64_t token);
 /* The message is not active any more: what waited for that may go. */

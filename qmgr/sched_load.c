@@ -120,8 +120,15 @@ park(struct work *w, struct slice reason)
 static void
 load_due(struct sched *s, struct work *w, const struct rcpt_item *in)
 {
+	uint64_t until;
+
 	if (slice_eq(in->transport, SL("hold"))) {
 		park(w, in->next_hop);
+	} else if (sched_domain_held(s, in->address, &until)) {
+		if (until != 0 && (w->held_until == 0 || until < w->held_until)) {
+			w->held_until = until;
+		}
+		w->held++;
 	} else {
 		sched_route(s, rcpt_new(s, w, in), in->transport,
 		    in->next_hop);

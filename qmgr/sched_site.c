@@ -11,6 +11,8 @@
  * What was flushed waits for the probe, however much it is (up to half of what
  * may be active): who flushes wants all of it gone, not the first of it.
  *
+ * Which are dead is kept over a restart, see sched_keep.c.
+ *
  * A destination that failed last is remembered though nothing waits for it,
  * until nobody has asked for it for a while, or there are more than
  * SCHED_SICK_MAX: then that which failed the longest time ago is forgotten.
@@ -24,6 +26,8 @@
 
 #define PROBE_WAIT   100  /* jobs that wait for the outcome of a probe */
 #define SPREAD_SHARE 10   /* the retries spread over a tenth of the backoff */
+
+#define KEEP_MS      10000 /* until a death is kept */
 
 static void
 forget_reply(struct dest *d)
@@ -42,6 +46,7 @@ heal(struct sched *s, struct dest *d)
 	s->nsick--;
 	if (d->dead) {
 		d->window = 1;
+		sched_keep_soon(s, KEEP_MS);
 	}
 	d->dead = false;
 	d->fails = 0;
@@ -143,6 +148,33 @@ die(struct sched *s, struct dest *d, const struct sched_result *r)
 	d->relay = xslicedup(r->relay);
 	sched_ring_update(s, d);
 	defer_waiting(s, d);
+	sched_keep_soon(s, KEEP_MS);
+}
+
+void
+sched_site_restore(struct sched *s, const struct sched_dead *in)
+{
+	struct dest *d = sched_dest_get(s, in->transport, in->next_hop);
+	uint64_t now = s->real_us / 1000000, most = s->cfg.max_backoff, wait;
+
+	if (d->fails > 0) {
+		return; /* we know better already */
+	}
+	wait = in->retry_at > now ? in->retry_at - now : 0;
+	d->retry_ms = s->mono_ms + 1000 * (wait < most ? wait : most);
+	d->backoff = in->backoff < s->cfg.min_backoff ? s->cfg.min_backoff :
+	    in->backoff < most ? in->backoff : most;
+	d->dead = true;
+	d->fails = SCHED_SITE_FAILURES;
+	d->failed_ms = s->mono_ms;
+	d->epoch = s->epoch - 1; /* we have not tried it yet */
+	d->flushes = s->flushes;
+	d->esc = xslicedup(in->esc);
+	d->reply = xslicedup(in->reply);
+	d->relay = xslicedup(in->relay);
+	s->nsick++;
+	TAILQ_INSERT_TAIL(&s->sick, d, sick_link);
+	sched_ring_update(s, d);
 }
 
 /* Half the window, unless it was cut since that job began. */

@@ -297,14 +297,18 @@ static void
 ask_hold(void *arg, struct ctl_session *cs, const struct slice *words,
     unsigned nwords)
 {
-	act(arg, cs, WALK_HOLD, words, nwords);
+	if (!service_asks_domain(arg, cs, words, nwords)) {
+		act(arg, cs, WALK_HOLD, words, nwords);
+	}
 }
 
 static void
 ask_release(void *arg, struct ctl_session *cs, const struct slice *words,
     unsigned nwords)
 {
-	act(arg, cs, WALK_RELEASE, words, nwords);
+	if (!service_asks_domain(arg, cs, words, nwords)) {
+		act(arg, cs, WALK_RELEASE, words, nwords);
+	}
 }
 
 static void
@@ -327,6 +331,7 @@ static const struct ctl_verb verbs[] = {
 	{ "brief", true, 0, 8, ask_brief },
 	{ "summary", true, 0, 2, ask_summary },
 	{ "count", false, 0, 0, ask_count },
+	{ "destinations", true, 0, 0, service_ask_destinations },
 	{ "flush", true, 0, 8, ask_flush },
 	{ "hold", true, 1, 8, ask_hold },
 	{ "release", true, 1, 8, ask_release },
@@ -343,6 +348,7 @@ service_init(struct service *sv, struct qmgr *q)
 	sv->q = q;
 	sv->own_uid = geteuid();
 	slots_init(&sv->walks);
+	TAILQ_INIT(&sv->keeps);
 }
 
 void
@@ -363,6 +369,7 @@ service_clear(struct service *sv)
 		ctl_server_free(sv->servers[--sv->nservers]);
 	}
 	slots_clear(&sv->walks);
+	service_keeps_clear(sv);
 }
 
 void

@@ -32,6 +32,7 @@ struct service {
 	struct ctl_server *servers[SERVICE_SOCKETS];
 	unsigned nservers;
 	struct slots walks; /* by token: who awaits a MARKED */
+	TAILQ_HEAD(, service_keep) keeps; /* who waits for KEPT */
 	unsigned own_uid;
 };
 
@@ -42,6 +43,21 @@ void service_clear(struct service *sv);
 /* ops->marked of qmgr. */
 void service_marked(struct service *sv, uint64_t token, uint64_t qid,
     unsigned result, struct slice text);
+
+/* ops->kept of qmgr. */
+void service_kept(struct service *sv, struct slice error);
+
+/* -- service_domain.c ----------------------------------------------------------- */
+
+/* "hold domain ..." and "release domain ...": true, and the tool gets its
+   answer; false: it asks about messages. */
+bool service_asks_domain(struct service *sv, struct ctl_session *cs,
+    const struct slice *words, unsigned nwords);
+void service_ask_destinations(void *arg, struct ctl_session *cs,
+    const struct slice *words, unsigned nwords);
+void service_keeps_clear(struct service *sv);
+/* " until TIME"; nothing when it is 0. */
+void service_add_until(struct strbuf *b, uint64_t until);
 
 /* -- walk.c: over the queue, for one tool -------------------------------------- */
 
@@ -80,6 +96,11 @@ void service_summary(const struct sched *s, struct ctl_session *cs,
 
 /* -- rows.c ---------------------------------------------------------------------- */
 
+#define SERVICE_TIME 40 /* octets of a time as text */
+/* RFC 3339 in UTC; "" for 0. */
+void service_time(uint64_t seconds, char text[SERVICE_TIME]);
+void service_row_time(struct ctl_session *cs, const char *name,
+    uint64_t seconds);
 /* The rows of one page. */
 void service_rows(const struct qmgr *q, struct ctl_session *cs,
     const struct sched_entry_in *in, struct slice hold_reason,

@@ -14,7 +14,8 @@
 #define REASON_SENT 1000 /* octets of a reason */
 
 enum ask_kind {
-	ASK_TAKE, ASK_GET, ASK_FATES, ASK_MARK, ASK_NOTICE, ASK_VIEW
+	ASK_TAKE, ASK_GET, ASK_FATES, ASK_MARK, ASK_NOTICE, ASK_VIEW,
+	ASK_LOAD, ASK_KEEP
 };
 
 struct ask {
@@ -100,6 +101,13 @@ fail(struct qmgr *q, struct ask *a)
 	case ASK_VIEW:
 		was.cb(was.arg, NULL, SL(""));
 		break;
+	case ASK_LOAD:
+		sched_loaded(q->s, true, SL(""));
+		break;
+	case ASK_KEEP:
+		sched_kept(q->s, true);
+		q->ops->kept(q->arg, SL("no answer from cleanup in time"));
+		break;
 	}
 	free(was.reason);
 }
@@ -175,6 +183,25 @@ send_notice(struct qmgr *q, const struct sched_action *act)
 	ipc_end(q->cleanup);
 }
 
+static void
+send_load(struct qmgr *q)
+{
+	struct ask *a = ask_new(q, ASK_LOAD, 0);
+
+	ipc_begin(q->cleanup, IPC_LOAD, a->id);
+	ipc_end(q->cleanup);
+}
+
+static void
+send_keep(struct qmgr *q, struct slice text)
+{
+	struct ask *a = ask_new(q, ASK_KEEP, 0);
+
+	ipc_begin(q->cleanup, IPC_KEEP, a->id);
+	ipc_put_s(q->cleanup, text);
+	ipc_end(q->cleanup);
+}
+
 void
 qmgr_cleanup_do(struct qmgr *q, const struct sched_action *act)
 {
@@ -194,6 +221,12 @@ qmgr_cleanup_do(struct qmgr *q, const struct sched_action *act)
 		break;
 	case SCHED_NOTICE:
 		send_notice(q, act);
+		break;
+	case SCHED_LOAD:
+		send_load(q);
+		break;
+	case SCHED_KEEP:
+		send_keep(q, act->text);
 		break;
 	case SCHED_DELIVER:
 	case SCHED_ACK:
@@ -452,6 +485,39 @@ on_noticed(struct qmgr *q, const struct ipc_msg *m)
 	return true;
 }
 
+static bool
+on_loaded(struct qmgr *q, const struct ipc_msg *m)
+{
+	struct ask *a = find(q, m, ASK_LOAD);
+	unsigned bad;
+
+	if (a == NULL) {
+		return true;
+	}
+	ask_free(q, a);
+	bad = sched_loaded(q->s, ipc_u(m, 0) != 0, ipc_s(m, 1));
+	if (bad > 0) {
+		log_error("what was kept beside the queue has %u lines that "
+		    "cannot be read; they are ignored", bad);
+	}
+	return true;
+}
+
+static bool
+on_kept(struct qmgr *q, const struct ipc_msg *m)
+{
+	struct ask *a = find(q, m, ASK_KEEP);
+	bool error = ipc_u(m, 0) != 0;
+
+	if (a == NULL) {
+		return true;
+	}
+	ask_free(q, a);
+	sched_kept(q->s, error);
+	q->ops->kept(q->arg, error ? ipc_s(m, 1) : SL(""));
+	return true;
+}
+
 /* -- the channel -------------------------------------------------------------- */
 
 static bool
@@ -467,6 +533,8 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		{ IPC_FATES_ACK, on_fates_ack },
 		{ IPC_MARKED, on_marked },
 		{ IPC_NOTICED, on_noticed },
+		{ IPC_LOADED, on_loaded },
+		{ IPC_KEPT, on_kept },
 	};
 	struct qmgr *q = owner;
 	size_t i;

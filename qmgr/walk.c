@@ -238,7 +238,8 @@ known_fits(const struct walk *w, const struct sched_info *info)
 {
 	const uint64_t arrived_us = info->arrived_s * 1000000;
 
-	return (w->f.state == SCHED_S_UNKNOWN || info->state == w->f.state) &&
+	return (w->f.state == SCHED_S_UNKNOWN || info->state == w->f.state ||
+	    (w->f.state == SCHED_S_HOLD && info->held)) &&
 	    (w->f.age_s == 0 ||
 	    sched_age_s(w->sv->q->s, arrived_us) >= w->f.age_s);
 }

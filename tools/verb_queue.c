@@ -2,12 +2,15 @@
 #include "config.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/ctl.h"
+#include "tools/until.h"
 #include "tools/verbs.h"
 
 /* The words after the options; `verb' goes before them. */
@@ -41,19 +44,22 @@ verb_queue(struct tool *t, int argc, char **argv)
 	static const struct option options[] = {
 		{ "summary", no_argument, NULL, 's' },
 		{ "brief", no_argument, NULL, 'b' },
+		{ "destinations", no_argument, NULL, 'd' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *verb = NULL;
 	size_t i;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "jsb", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "jsbd", options, NULL)) != -1) {
 		if (c == 'j') {
 			t->json = true;
 		} else if (c == 's') {
 			verb = "summary";
 		} else if (c == 'b') {
 			verb = "brief";
+		} else if (c == 'd') {
+			verb = "destinations";
 		} else {
 			return verb_usage(t, argv[0]);
 		}
@@ -83,9 +89,25 @@ verb_flush(struct tool *t, int argc, char **argv)
 	return act(t, argc, argv, false);
 }
 
+/* The time in the last word becomes "@SECONDS": qmgr knows no time zone. */
 int
 verb_hold(struct tool *t, int argc, char **argv)
 {
+	char at[32];
+	uint64_t until;
+	int n;
+
+	if (argc == 5 && strcmp(argv[1], "domain") == 0 &&
+	    strcmp(argv[3], "until") == 0) {
+		if (!until_parse(argv[4], (uint64_t)time(NULL), &until)) {
+			(void)fprintf(stderr, "veredus: \"%s\" is no time like "
+			    "2h, 17:30, 2026-01-31 or 2026-01-31T17:30\n",
+			    argv[4]);
+			return EX_USAGE;
+		}
+		n = snprintf(at, sizeof(at), "@%" PRIu64, until);
+		argv[4] = n > 0 && (size_t)n < sizeof(at) ? at : argv[4];
+	}
 	return act(t, argc, argv, true);
 }
 

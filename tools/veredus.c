@@ -25,14 +25,16 @@ const struct verb verbs[] = {
 	    verb_config },
 	{ "map", "[-a] FILE ... | -q KEY MAP",
 	    "compile text to FILE.cdb (-a: aliases); -q: ask a map", verb_map },
-	{ "queue", "[-j] [-b | -s | count] [FILTER ...]",
-	    "the queue; -b: a line a message, -s: sums by age and destination; "
+	{ "queue", "[-j] [-b | -s | -d | count] [FILTER ...]",
+	    "the queue; -b: a line a message, -s: sums by age and destination, "
+	    "-d: the destinations; "
 	    "filters: id= sender= recipient= domain= destination= age= "
 	    "status=", verb_queue },
 	{ "flush", "[ID | DOMAIN | FILTER ...]",
 	    "try deferred mail now; nothing: all of it", verb_flush },
-	{ "hold", "ID | all | FILTER ...", "deliver it no further", verb_hold },
-	{ "release", "ID | all | FILTER ...",
+	{ "hold", "ID | all | FILTER ... | domain NAME [until TIME]",
+	    "deliver it no further", verb_hold },
+	{ "release", "ID | all | FILTER ... | domain NAME",
 	    "end a hold, and try at once what is open", verb_release },
 	{ "requeue", "ID | all | FILTER ...",
 	    "expand the open recipients anew", verb_requeue },

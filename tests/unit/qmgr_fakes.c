@@ -193,6 +193,18 @@ cleanup_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 	case IPC_MARK:
 		answer_mark(f, m);
 		return true;
+	case IPC_LOAD:
+		ipc_begin(f->cleanup, IPC_LOADED, m->tid);
+		ipc_put_u(f->cleanup, 0);
+		ipc_put_str(f->cleanup, "");
+		ipc_end(f->cleanup);
+		return true;
+	case IPC_KEEP:
+		ipc_begin(f->cleanup, IPC_KEPT, m->tid);
+		ipc_put_u(f->cleanup, 0);
+		ipc_put_str(f->cleanup, "");
+		ipc_end(f->cleanup);
+		return true;
 	default:
 		return false;
 	}
@@ -443,7 +455,16 @@ on_stopped(void *arg)
 	f->stopped = true;
 }
 
-static const struct qmgr_ops ops = { on_marked, on_lost, on_stopped };
+
+static void
+on_kept(void *arg, struct slice text)
+{
+	struct fix *f = arg;
+
+	service_kept(&f->sv, text);
+}
+
+static const struct qmgr_ops ops = { on_marked, on_kept, on_lost, on_stopped };
 
 void
 fake_begin(struct fix *f)

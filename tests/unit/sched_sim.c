@@ -54,6 +54,7 @@ sim_init(struct sim *m, unsigned nsites)
 	}
 	sched_time(m->s, m->mono_ms, m->real_us);
 	sched_cleanup_up(m->s);
+	(void)sched_loaded(m->s, false, SL(""));
 	sched_agent_up(m->s, SCHED_LOCAL);
 	sched_agent_up(m->s, SCHED_REMOTE);
 }
@@ -267,6 +268,10 @@ sim_pump(struct sim *m)
 			break;
 		case SCHED_ACK:
 			break;
+		case SCHED_KEEP:
+			sched_kept(m->s, false);
+			break;
+		case SCHED_LOAD:
 		case SCHED_MARK:
 		case SCHED_NOTICE:
 			fail_msg("nothing here needs that");

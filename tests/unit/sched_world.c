@@ -69,6 +69,8 @@ begin_life(struct world *w)
 	w->s = sched_new(&w->cfg, w->life);
 	sched_time(w->s, w->mono_ms, w->real_us);
 	sched_cleanup_up(w->s);
+	assert_int_equal(sched_loaded(w->s, false, slice_make(w->kept,
+	    w->nkept)), 0);
 }
 
 void
@@ -302,6 +304,7 @@ given(struct world *w, const struct sched_action *a)
 			check_site(w, user);
 		}
 		assert_int_equal(rc->user, user); /* one destination */
+		assert_false(world_is_held(w, user));
 		assert_null(find_job(w, a->qid, a->items[i].rcpt.index));
 		assert_true(rc->delivered <= rc->lost);
 		assert_int_equal(a->items[i].rcpt.attempt, rc->attempt);
@@ -510,10 +513,55 @@ send_request(struct world *w, const struct sched_action *a)
 	append(&w->reqs, r);
 }
 
+static struct slice
+address_of(unsigned user, char out[32])
+{
+	int n = snprintf(out, 32, "x@%c.Example", 'a' + (char)user);
+
+	return slice_make(out, (size_t)n);
+}
+
+static struct slice
+domain_of(unsigned user, char out[32])
+{
+	int n = snprintf(out, 32, "%c.example", 'a' + (char)user);
+
+	return slice_make(out, (size_t)n);
+}
+
+void
+world_hold_domain(struct world *w, unsigned user, uint64_t until)
+{
+	char name[32];
+
+	w->domains[user] = (struct world_domain){ true, until };
+	assert_true(sched_hold_domain(w->s, domain_of(user, name), until));
+}
+
+void
+world_release_domain(struct world *w, unsigned user)
+{
+	bool was = world_is_held(w, user);
+	char name[32];
+
+	w->domains[user].held = false;
+	assert_int_equal(sched_release_domain(w->s, domain_of(user, name)),
+	    was);
+}
+
+bool
+world_is_held(const struct world *w, unsigned user)
+{
+	const struct world_domain *d = &w->domains[user];
+
+	return d->held && (d->until == 0 || d->until > w->real_us / 1000000);
+}
+
 static void
 make_entry(struct world *w, struct world_msg *m, struct world_req *r)
 {
 	static char next_hop[WORLD_USERS][2] = { "a", "b", "c", "d", "e" };
+	char address[32];
 	struct rcpt_item it;
 	struct strbuf page;
 	unsigned n = 0;
@@ -536,7 +584,8 @@ make_entry(struct world *w, struct world_msg *m, struct world_req *r)
 		n++;
 		it = (struct rcpt_item){ i, m->rcpts[i].attempt,
 			(uint8_t)m->rcpts[i].fate, m->rcpts[i].next_at,
-			SL("x@example.net"), SL("y@example.net"),
+			address_of(m->rcpts[i].user, address),
+			SL("y@example.net"),
 			m->rcpts[i].user < WORLD_LOCAL ? SL("local") :
 			slice_of(w->transport),
 			slice_of(next_hop[m->rcpts[i].user]), SL(""),
@@ -792,6 +841,11 @@ world_pump(struct world *w)
 			given(w, &a);
 		} else if (a.kind == SCHED_ACK) {
 			acked(w, &a);
+		} else if (a.kind == SCHED_KEEP) {
+			assert_true(a.text.n <= sizeof(w->kept));
+			memcpy(w->kept, a.text.p, a.text.n);
+			w->nkept = a.text.n;
+			sched_kept(w->s, false);
 		} else {
 			send_request(w, &a);
 		}

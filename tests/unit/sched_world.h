@@ -66,6 +66,12 @@ struct world {
 	unsigned page;                    /* recipients of a page; 0: all */
 	unsigned bad;                     /* of 100 attempts fail for good */
 	unsigned soft;                    /* ... are deferred */
+	struct world_domain {             /* of each user: u.example */
+		bool held;
+		uint64_t until;           /* 0: for ever */
+	} domains[WORLD_USERS];
+	char kept[60000];                 /* by KEEP */
+	size_t nkept;
 	unsigned fates, marks, delivers, notices; /* seen */
 };
 
@@ -88,6 +94,10 @@ bool world_has(const struct world *w, const struct world_msg *m);
 unsigned world_running(const struct world *w);
 void world_agent_dies(struct world *w, enum sched_agent a);
 void world_agent_starts(struct world *w, enum sched_agent a);
+/* The domain of such users is held, 0: until it is released. */
+void world_hold_domain(struct world *w, unsigned user, uint64_t until);
+void world_release_domain(struct world *w, unsigned user);
+bool world_is_held(const struct world *w, unsigned user);
 bool world_is_dead(const struct world *w, unsigned user);
 void world_cleanup_dies(struct world *w);
 void world_qmgr_dies(struct world *w);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cleanup/resolving.h"
+#include "common/io.h"
 #include "common/siphash.h"
 #include "tests/unit/cleanup_world.h"
 
@@ -303,6 +304,71 @@ marks(void **state)
 	world_end(&w);
 }
 
+static void
+load(struct world *w, uint64_t error, const char *text)
+{
+	struct got *g;
+
+	peer_send(&w->qmgr, IPC_LOAD, 77, "");
+	g = peer_next(w, &w->qmgr, IPC_LOADED);
+	assert_int_equal(g->tid, 77);
+	assert_int_equal(g->u[0], error);
+	assert_slice(strbuf_slice(&g->s[1]), text);
+}
+
+static void
+keep(struct world *w, uint32_t tid, struct slice text)
+{
+	ipc_begin(w->qmgr.ch, IPC_KEEP, tid);
+	ipc_put_s(w->qmgr.ch, text);
+	ipc_end(w->qmgr.ch);
+}
+
+/* Whatever operation fails, the old text is there or the new. */
+static void
+keeps(void **state)
+{
+	struct io_plan plan = { .kind = IO_PLAN_FAIL, .error = ENOSPC };
+	static char large[SPOOL_KEEP_MAX];
+	struct world w;
+	unsigned failed = 0;
+	struct got *g;
+	bool hit = true;
+	int fd;
+
+	(void)state;
+	world_begin(&w, "");
+	load(&w, 0, "");
+	keep(&w, 5, SL("one\n"));
+	g = peer_next(&w, &w.qmgr, IPC_KEPT);
+	assert_true(g->tid == 5 && g->u[0] == 0);
+	load(&w, 0, "one\n");
+	for (plan.n = 1; hit && io_build_has_hooks(); plan.n++) {
+		io_plan(&plan);
+		keep(&w, 6, SL("another"));
+		g = peer_next(&w, &w.qmgr, IPC_KEPT);
+		hit = io_plan_hit() != NULL;
+		io_plan(NULL);
+		assert_int_equal(g->u[0], hit ? ENOSPC : 0);
+		failed += hit;
+		peer_send(&w.qmgr, IPC_LOAD, 8, "");
+		g = peer_next(&w, &w.qmgr, IPC_LOADED);
+		assert_int_equal(g->u[0], 0);
+		assert_true(g->s[1].n == 7 || (hit && g->s[1].n == 4));
+	}
+	assert_true(!io_build_has_hooks() || failed == 6);
+	world_restart(&w);
+	load(&w, 0, io_build_has_hooks() ? "another" : "one\n");
+	memset(large, 'x', sizeof(large));
+	keep(&w, 9, slice_make(large, sizeof(large)));
+	assert_int_equal(peer_next(&w, &w.qmgr, IPC_KEPT)->u[0], 0);
+	fd = openat(w.dirfd, "queue/kept", O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(close(fd), 0);
+	load(&w, 0, ""); /* not ours */
+	world_end(&w);
+}
+
 /* team was ann and bob; ann has the mail; team is bob, carl and ann now. */
 static void
 requeue_expands_anew(void **state)
@@ -564,6 +630,7 @@ main(void)
 		cmocka_unit_test(pages_of_many),
 		cmocka_unit_test(fates_and_the_end),
 		cmocka_unit_test(marks),
+		cmocka_unit_test(keeps),
 		cmocka_unit_test(requeue_expands_anew),
 		cmocka_unit_test(requeue_that_finds_nobody),
 		cmocka_unit_test(requeue_of_the_served),

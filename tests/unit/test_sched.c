@@ -472,6 +472,19 @@ admin_does_something(struct world *w)
 }
 
 static void
+domain_is_held_or_not(struct world *w)
+{
+	unsigned user = (unsigned)world_random(w, WORLD_USERS);
+
+	if (world_random(w, 2) == 0) {
+		world_release_domain(w, user);
+	} else {
+		world_hold_domain(w, user, world_random(w, 2) == 0 ? 0 :
+		    w->real_us / 1000000 + 1 + world_random(w, 7200));
+	}
+}
+
+static void
 something_happens(struct world *w)
 {
 	static const uint32_t flags[] = { 0, CONTENT_NOTICE,
@@ -500,8 +513,10 @@ something_happens(struct world *w)
 		}
 	} else if (dice < 950) {
 		world_advance(w, 1 + world_random(w, 600000));
-	} else if (dice < 980) {
+	} else if (dice < 975) {
 		admin_does_something(w);
+	} else if (dice < 980) {
+		domain_is_held_or_not(w);
 	} else if (dice < 990) {
 		agent = (enum sched_agent)world_random(w, SCHED_AGENTS);
 		if (w->agent_up[agent]) {
@@ -569,6 +584,11 @@ run_random(uint64_t seed)
 	}
 	w.bad = 10;
 	w.soft = 20;
+	for (i = 0; i < WORLD_USERS; i++) {
+		if (world_random(&w, 2) == 0 || w.domains[i].until == 0) {
+			world_release_domain(&w, (unsigned)i);
+		}
+	}
 	assert_true(world_drain(&w));
 	check_end(&w);
 	world_clear(&w);
