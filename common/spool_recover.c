@@ -5,15 +5,16 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/io.h"
 #include "common/log.h"
 #include "common/qid.h"
 #include "common/spool_int.h"
+#include "common/spool_names.h"
 #include "common/xmalloc.h"
 
 #define FOREIGN_NAMED 5 /* names that are not ours: so many are logged */
@@ -27,8 +28,6 @@ struct child {
 
 struct recovery {
 	struct spool *sp;
-	uint64_t *ids;
-	size_t nids;
 	struct child *children; /* sorted by queue id when the scan is over */
 	size_t nchildren;
 	size_t leftovers, foreign;
@@ -76,16 +75,6 @@ open_dirs(struct spool *sp, int queue_fd)
 /* -- names ------------------------------------------------------------------------- */
 
 static void
-add_id(struct recovery *rc, uint64_t qid)
-{
-	if ((rc->nids & (rc->nids - 1)) == 0) {
-		rc->ids = xreallocarray(rc->ids, rc->nids == 0 ? 1 :
-		    rc->nids * 2, sizeof(*rc->ids));
-	}
-	rc->ids[rc->nids++] = qid;
-}
-
-static void
 add_child(struct recovery *rc, uint64_t qid, uint64_t parent)
 {
 	if ((rc->nchildren & (rc->nchildren - 1)) == 0) {
@@ -127,8 +116,7 @@ scan_name(struct recovery *rc, unsigned dir, const char *name)
 	}
 	switch (kind) {
 	case SPOOL_NAME_MESSAGE:
-		add_id(rc, qid);
-		break;
+		break; /* not here: see index_ids() */
 	case SPOOL_NAME_CHILD:
 		add_child(rc, qid, parent);
 		break;
@@ -147,35 +135,91 @@ scan_name(struct recovery *rc, unsigned dir, const char *name)
 }
 
 static int
-scan_dir(struct recovery *rc, unsigned dir)
+scan_others(struct recovery *rc, const struct spool_names *names)
 {
-	int fd = io_openat("spool.start.scan", rc->sp->dirs[dir], ".",
-	    O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd != -1 ? fdopendir(fd) : NULL;
-	struct dirent *de;
-	int ret = 0, saved;
+	size_t at = 0;
+	int ret = 0;
 
-	if (d == NULL) {
-		return -1;
+	while (ret == 0 && at < names->others.n) {
+		ret = scan_name(rc, names->dir, names->others.p + at);
+		at += strlen(names->others.p + at) + 1;
 	}
-	for (errno = 0; ret == 0 && (de = readdir(d)) != NULL; errno = 0) {
-		if (strcmp(de->d_name, ".") != 0 &&
-		    strcmp(de->d_name, "..") != 0) {
-			ret = scan_name(rc, dir, de->d_name);
+	return ret;
+}
+
+/* All messages into the index, the lowest queue id first: an insertion at its
+   end costs the least. */
+static void
+index_ids(struct spool *sp, const struct spool_names names[SPOOL_DIRS])
+{
+	size_t at[SPOOL_DIRS] = { 0 };
+	const uint64_t *least, *id;
+	unsigned dir, of = 0;
+
+	do {
+		least = NULL;
+		for (dir = 0; dir < SPOOL_DIRS; dir++) {
+			id = &names[dir].ids[at[dir]];
+			if (at[dir] < names[dir].nids &&
+			    (least == NULL || *id < *least)) {
+				least = id;
+				of = dir;
+			}
 		}
-	}
-	saved = errno;
-	(void)closedir(d);
-	errno = saved;
-	return ret == 0 && saved != 0 ? -1 : ret;
+		if (least != NULL) {
+			(void)spool_index_add(&sp->index, *least);
+			at[of]++;
+			if (*least > sp->last_qid) {
+				sp->last_qid = *least;
+			}
+		}
+	} while (least != NULL);
 }
 
 static int
-compare_ids(const void *a, const void *b)
+open_to_read(struct spool *sp, struct spool_names names[SPOOL_DIRS])
 {
-	const uint64_t *x = a, *y = b;
+	unsigned dir;
 
-	return (*x > *y) - (*x < *y);
+	for (dir = 0; dir < SPOOL_DIRS; dir++) {
+		names[dir].dir = dir;
+		names[dir].fd = io_openat("spool.start.scan", sp->dirs[dir],
+		    ".", O_RDONLY | O_DIRECTORY, 0);
+		if (names[dir].fd == -1) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int
+scan(struct recovery *rc)
+{
+	struct spool_names names[SPOOL_DIRS] = { 0 };
+	unsigned dir;
+	int ret, saved;
+
+	for (dir = 0; dir < SPOOL_DIRS; dir++) {
+		names[dir].fd = -1;
+	}
+	ret = open_to_read(rc->sp, names);
+	if (ret == 0) {
+		spool_names_read(names, SPOOL_DIRS);
+		index_ids(rc->sp, names);
+	}
+	for (dir = 0; dir < SPOOL_DIRS && ret == 0; dir++) {
+		errno = names[dir].error;
+		ret = errno != 0 ? -1 : scan_others(rc, &names[dir]);
+	}
+	saved = errno;
+	for (dir = 0; dir < SPOOL_DIRS; dir++) {
+		if (names[dir].fd != -1) {
+			(void)close(names[dir].fd);
+		}
+	}
+	spool_names_clear(names, SPOOL_DIRS);
+	errno = saved;
+	return ret;
 }
 
 static int
@@ -187,16 +231,8 @@ compare_children(const void *a, const void *b)
 }
 
 static void
-fill_index(struct recovery *rc)
+sort_children(struct recovery *rc)
 {
-	size_t i;
-
-	if (rc->nids > 1) {
-		qsort(rc->ids, rc->nids, sizeof(*rc->ids), compare_ids);
-	}
-	for (i = 0; i < rc->nids; i++) {
-		(void)spool_index_add(&rc->sp->index, rc->ids[i]);
-	}
 	if (rc->nchildren > 1) {
 		qsort(rc->children, rc->nchildren, sizeof(*rc->children),
 		    compare_children);
@@ -481,7 +517,6 @@ int
 spool_recover(struct spool *sp, const struct spool_config *cfg)
 {
 	struct recovery rc = { .sp = sp };
-	unsigned dir;
 	int ret = open_dirs(sp, cfg->queue_fd);
 
 	if (ret == 0) {
@@ -490,11 +525,11 @@ spool_recover(struct spool *sp, const struct spool_config *cfg)
 	if (ret == 0) {
 		ret = spool_replay_open(sp, cfg);
 	}
-	for (dir = 0; dir < SPOOL_DIRS && ret == 0; dir++) {
-		ret = scan_dir(&rc, dir);
+	if (ret == 0) {
+		ret = scan(&rc);
 	}
 	if (ret == 0) {
-		fill_index(&rc);
+		sort_children(&rc);
 		ret = spool_replay_messages(sp);
 	}
 	if (ret == 0) {
@@ -515,7 +550,6 @@ spool_recover(struct spool *sp, const struct spool_config *cfg)
 		    "removed", sp->index.entries, sp->corrupt, rc.leftovers);
 	}
 	spool_replay_free(sp);
-	free(rc.ids);
 	free(rc.children);
 	return ret;
 }
