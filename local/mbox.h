@@ -27,7 +27,8 @@
  * MBOX_LOOK_BACK from the end; that is delivered twice. A program that heeds
  * only one of the locks and writes behind what a crash left keeps it from being
  * cut off; it stays at the end of the message before. So does a message whose
- * one octet a power cut has lost while it has kept that of one behind it.
+ * one octet a power cut has lost while it has kept that of one behind it, and
+ * what is left where the file system has kept the size without the contents.
  */
 #ifndef LOCAL_MBOX_H
 #define LOCAL_MBOX_H
