@@ -33,6 +33,14 @@ int io_pwrite(const char *site, int fd, const void *p, size_t n, off_t offset);
 int io_pwritev(const char *site, int fd, struct iovec *iov, size_t niov,
     off_t offset);
 int io_fdatasync(const char *site, int fd);
+/*
+ * io_fdatasync() of each of `n' files, up to IO_MANY of them all at a time: one
+ * flush of the disk serves all that wait for one. errors[i] is 0 or the errno
+ * of fds[i].
+ */
+#define IO_MANY 64
+void io_fdatasync_many(const char *site, const int *fds, int *errors,
+    size_t n);
 int io_fsync(const char *site, int fd); /* also for directories */
 int io_syncfs(const char *site, int fd);
 int io_renameat(const char *site, int fromdir, const char *from, int todir,

@@ -38,17 +38,18 @@ static const struct sandbox_profile profiles[] = {
 	{ .program = IPC_QMGR, .name = "qmgr", .chroot = true, .drop = true,
 	    .no_files = true, .no_children = true, .files = SF_NONE,
 	    .groups = SERVER | SG_ACCEPT },
-	/* Root, because it makes the workers; it reads 64 octets. */
+	/* Root, because it makes the workers; it reads 64 octets. What a worker
+	   may do its filter has to allow, too. */
 	{ .program = IPC_FORKER, .name = "forker", .keep_root = true,
 	    .files = SF_ALL, .groups = SERVER | SG_READ | SG_WRITE | SG_NSS |
-	    SG_FORK | SG_BECOME },
+	    SG_FORK | SG_BECOME | SG_MANY },
 	{ .program = IPC_LOCAL, .name = "local", .chroot = true, .drop = true,
 	    .no_files = true, .no_children = true, .files = SF_NONE,
 	    .groups = SERVER },
 	/* A user's mailbox, as that user. */
 	{ .program = IPC_WORKER, .name = "worker", .drop = true,
 	    .files = SF_PATHS, .groups = SERVER | SG_READ | SG_WRITE |
-	    SG_THREADS },
+	    SG_THREADS | SG_MANY },
 	/* Parses the network. */
 	{ .program = IPC_SMTPD, .name = "smtpd", .chroot = true, .drop = true,
 	    .no_files = true, .no_children = true, .files = SF_NONE,

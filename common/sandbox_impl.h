@@ -20,6 +20,7 @@ enum sandbox_group {
 	SG_FORK = 1u << 9,     /* processes, and waiting for them */
 	SG_BECOME = 1u << 10,  /* another uid; walls of one's own */
 	SG_CONNECT = 1u << 11, /* connect over TCP and UDP */
+	SG_MANY = 1u << 12,    /* flush many files at a time: common/io_many.c */
 };
 
 enum sandbox_files {

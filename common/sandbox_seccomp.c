@@ -77,6 +77,10 @@ static const char *const write_calls[] = {
 	"fchown", "copy_file_range", "memfd_create", "umask",
 };
 
+static const char *const many_calls[] = {
+	"io_setup", "io_submit", "io_getevents", "io_destroy",
+};
+
 static const char *const watch_calls[] = {
 	"inotify_init1", "inotify_add_watch", "inotify_rm_watch",
 };
@@ -120,6 +124,7 @@ static const struct {
 	{ SG_FORK, CALLS(fork_calls) },
 	{ SG_BECOME, CALLS(become_calls) },
 	{ SG_CONNECT, CALLS(connect_calls) },
+	{ SG_MANY, CALLS(many_calls) },
 };
 
 /* What no honest program of ours ever does: ends the process. */

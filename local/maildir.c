@@ -162,13 +162,14 @@ out:
 
 /* -- making it durable --------------------------------------------------------- */
 
+/* It was flushed, or that failed with `error'. */
 static void
-flush_file(struct maildir *m, struct pending *p)
+flushed(struct maildir *m, struct pending *p, int error)
 {
 	int fd = p->fd;
 
-	if (io_fdatasync("local.maildir.fdatasync", fd) == -1) {
-		outcome_errno(&p->outcome, "flushing the message", errno);
+	if (error != 0) {
+		outcome_errno(&p->outcome, "flushing the message", error);
 		drop_tmp(m, p);
 		return;
 	}
@@ -176,6 +177,25 @@ flush_file(struct maildir *m, struct pending *p)
 	if (io_close("local.maildir.close", fd) == -1) {
 		outcome_errno(&p->outcome, "closing the message", errno);
 		drop_tmp(m, p);
+	}
+}
+
+static void
+flush_files(struct maildir *m, struct pending *ps, size_t n)
+{
+	int fds[DELIVERY_BATCH] = { 0 }, errors[DELIVERY_BATCH];
+	struct pending *written[DELIVERY_BATCH];
+	size_t i, count = 0;
+
+	for (i = 0; i < n; i++) {
+		if (ps[i].state == PENDING_WRITTEN) {
+			fds[count] = ps[i].fd;
+			written[count++] = &ps[i];
+		}
+	}
+	io_fdatasync_many("local.maildir.fdatasync", fds, errors, count);
+	for (i = 0; i < count; i++) {
+		flushed(m, written[i], errors[i]);
 	}
 }
 
@@ -228,9 +248,9 @@ flush_dir(struct maildir *m, int dir, struct pending *ps, size_t n)
 }
 
 /*
- * Have all files of the batch written before the first of them is waited for:
- * then its fdatasync() commits the file system's journal for the others, too.
- * Only a hint; what fails here fails again there.
+ * Have all files of the batch written before any of them is waited for: then
+ * the first flush commits the file system's journal for the others, too. Only a
+ * hint; what fails here fails again there.
  */
 static void
 start_writing(const struct pending *ps, size_t n)
@@ -251,11 +271,7 @@ maildir_finish(struct maildir *m, struct pending *ps, size_t n)
 	size_t i;
 
 	start_writing(ps, n);
-	for (i = 0; i < n; i++) {
-		if (ps[i].state == PENDING_WRITTEN) {
-			flush_file(m, &ps[i]);
-		}
-	}
+	flush_files(m, ps, n);
 	for (i = 0; i < n; i++) {
 		if (ps[i].state == PENDING_WRITTEN) {
 			move_file(m, &ps[i]);
