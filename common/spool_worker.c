@@ -9,10 +9,14 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "common/spool_int.h"
+
+#define TOGETHER    16   /* finished jobs that go home ... */
+#define TOGETHER_US 1000 /* ... or after so long */
 
 void
 spool_jobs_init(struct spool_jobs *l)
@@ -92,17 +96,38 @@ take(struct spool_worker *w, size_t max, struct spool_jobs *out)
 	return out->head != NULL;
 }
 
+static uint64_t
+now_us(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* One after the other. Where many wait, some go home together: waking the loop
+   costs more than a read from the cache. */
 static void
 run_each(struct spool_worker *w, struct spool_jobs *l)
 {
-	struct spool_jobs one;
+	uint64_t began_us = 0;
+	struct spool_jobs done;
 	struct spool_job *job;
+	unsigned n = 0;
 
+	spool_jobs_init(&done);
 	while ((job = spool_jobs_shift(l)) != NULL) {
+		if (n++ == 0) {
+			began_us = now_us();
+		}
 		job->run(w->sp, job);
-		spool_jobs_init(&one);
-		spool_jobs_add(&one, job);
-		hand_back(w->sp, &one);
+		spool_jobs_add(&done, job);
+		if (l->head == NULL || n == TOGETHER ||
+		    now_us() - began_us > TOGETHER_US) {
+			hand_back(w->sp, &done);
+			spool_jobs_init(&done);
+			n = 0;
+		}
 	}
 }
 
