@@ -10,6 +10,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -32,6 +33,7 @@
 #include "common/child.h"
 #include "common/journal.h"
 #include "common/log.h"
+#include "common/reading.h"
 #include "common/sandbox.h"
 
 #define STOP_LOOK_MS   10  /* between two looks whether the spool is quiet */
@@ -126,6 +128,21 @@ on_fatal(void *arg, int error)
 	}
 }
 
+/* Without it nothing is set aside; that is no reason not to start. */
+static void
+watch_reading(int queue_fd)
+{
+	int dir = openat(queue_fd, "queue", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir == -1 || !reading_open(dir)) {
+		log_warn("queue/reading: %s: messages that nobody can read are "
+		    "not found out", strerror(errno));
+	}
+	if (dir != -1) {
+		(void)close(dir);
+	}
+}
+
 static void
 open_spool(struct child *c, struct program *pg)
 {
@@ -140,6 +157,7 @@ open_spool(struct child *c, struct program *pg)
 		.on_fatal_arg = c,
 	};
 
+	watch_reading(cfg.queue_fd);
 	if (spool_open(c->base, &cfg, &pg->spool) == -1) {
 		log_fatal(EX_IOERR, "the spool in %s: %s",
 		    c->settings.queue_directory, strerror(errno));

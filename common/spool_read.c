@@ -13,6 +13,7 @@
 
 #include "common/crc32c.h"
 #include "common/io.h"
+#include "common/reading.h"
 #include "common/spool_int.h"
 #include "common/xmalloc.h"
 
@@ -137,8 +138,13 @@ spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
 		out->why = "cut short";
 		goto out;
 	}
-	out->why = spool_state_decode(&f.header,
-	    slice_make(tail, (size_t)(f.size - at)), &out->state);
+	if (reading_begin(qid)) {
+		out->why = spool_state_decode(&f.header,
+		    slice_make(tail, (size_t)(f.size - at)), &out->state);
+		reading_end();
+	} else {
+		out->why = READING_WHY;
+	}
 	out->error = out->why != NULL ? EBADMSG : 0;
 out:
 	free(tail);

@@ -16,6 +16,7 @@
 #include "common/journal.h"
 #include "common/log.h"
 #include "common/qid.h"
+#include "common/reading.h"
 #include "common/spool_int.h"
 #include "common/xmalloc.h"
 
@@ -248,30 +249,45 @@ keep_aside(struct spool *sp, uint64_t qid, const struct replay *r,
 	return ret == 0 ? io_fsync("spool.replay.aside", dir) : -1;
 }
 
+/* A whole image: NULL and *st, *content, or what is wrong. */
+static const char *
+decode_image(uint64_t qid, struct slice image, struct spool_header *h,
+    struct slice *content, struct spool_state **st)
+{
+	const char *why = spool_parse(image, NULL, content, NULL, NULL, true);
+	size_t tail;
+
+	if (why == NULL) {
+		why = spool_header_decode(image, h);
+	}
+	if (why == NULL && h->qid != qid) {
+		why = "of another message";
+	}
+	if (why == NULL) {
+		tail = SPOOL_HEADER + content->n;
+		why = spool_state_decode(h, slice_make(image.p + tail,
+		    image.n - tail), st);
+	}
+	return why;
+}
+
 /* No file: all of it comes from the journal. */
 static int
 revive(struct spool *sp, uint64_t qid, struct replay *r)
 {
-	const struct slice image = slice_make(r->image, r->n);
 	struct spool_header h;
 	struct spool_state *st = NULL;
 	struct slice content;
 	struct spool_msg *m;
-	size_t tail = 0;
-	const char *why = spool_parse(image, NULL, &content, NULL, NULL, true);
+	const char *why = READING_WHY;
 
-	if (why == NULL) {
-		why = spool_header_decode(image, &h);
+	if (reading_begin(qid)) {
+		why = decode_image(qid, slice_make(r->image, r->n), &h,
+		    &content, &st);
+		reading_end();
 	}
-	if (why == NULL) {
-		tail = SPOOL_HEADER + content.n;
-		why = spool_state_decode(&h, slice_make(image.p + tail,
-		    image.n - tail), &st);
-	}
-	if (why != NULL || h.qid != qid) {
-		spool_state_free(st);
-		return keep_aside(sp, qid, r, why != NULL ? why :
-		    "of another message");
+	if (why != NULL) {
+		return keep_aside(sp, qid, r, why);
 	}
 	m = spool_msg_new(qid);
 	m->filed = false;

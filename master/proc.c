@@ -154,6 +154,7 @@ is_inherited(const char *var)
 	static const char *const names[] = { "TZ=", "ASAN_OPTIONS=",
 		"UBSAN_OPTIONS=", "LSAN_OPTIONS=", "GCOV_PREFIX=",
 		"GCOV_PREFIX_STRIP=", "VEREDUS_IO_PLAN=", "VEREDUS_IO_ONCE=",
+		"VEREDUS_CRASH_READING=",
 		"VEREDUS_IO_RECORD=" };
 	size_t i;
 

@@ -328,3 +328,44 @@ def test_a_backup_of_a_running_system(make):
         assert len([r for r in got if r != 'late@far.test']) == 50, 'none twice'
     assert '.corrupt' not in n.log() and 'damage' not in n.log()
     n.stop()
+
+
+# -- a message that kills its reader (common/reading.h) ------------------------------
+
+def has_crash_hook():
+    return b'VEREDUS_CRASH_READING' in (harness.PREFIX / 'libexec/veredus/cleanup').read_bytes()
+
+
+@pytest.mark.parametrize('where', ['file', 'journal'])
+def test_what_kills_its_reader_twice_is_set_aside(nowhere, monkeypatch, where):
+    """cleanup dies twice while it decodes one message, then goes on without it."""
+    if not has_crash_hook():
+        pytest.skip('needs --enable-hooks')
+    m = nowhere
+    m.start()
+    ids = [m.send('x@far.test', sender='ann@local.test') for _ in range(3)]
+    wait_until(lambda: len(m.queue()) == 3, 'all are known')
+    if where == 'file':
+        m.stop()
+    else:
+        m.kill_all()
+    monkeypatch.setenv('VEREDUS_CRASH_READING', ids[1])
+    m.start()
+    wait_until(lambda: [p.name for p in m.queue_files() if p.suffix == '.corrupt'] == [ids[1] + '.corrupt'],
+               'it is set aside')
+    m.wait_log(rf'{ids[1]}: .* \(cleanup has died twice while reading it\)')
+    wait_until(lambda: len(re.findall('cleanup.*died: signal 6', m.log())) == 2, 'two deaths')
+    wait_until(lambda: {ids[0], ids[2]} <= {r['queue_id'] for r in m.queue()}, 'the others are there')
+    assert ids[1] not in {r['queue_id'] for r in m.queue()}
+    m.send('ann')
+    assert len(m.mail('ann')) == 1
+    found, s = check(m)
+    assert s['corrupt'] == 1 and s['damaged'] == 0
+    m.stop()
+    # It was whole: brought back, and read by who does not die of it, it goes on.
+    aside = next(p for p in m.queue_files() if p.suffix == '.corrupt')
+    aside.rename(aside.with_suffix(''))
+    monkeypatch.delenv('VEREDUS_CRASH_READING')
+    m.start()
+    wait_until(lambda: {r['queue_id'] for r in m.queue()} >= set(ids), 'all are there')
+    m.stop()
