@@ -277,8 +277,8 @@ def test_moving_to_another_host(make):
     n.start()
     assert queue_of(n) == was
     assert {r['status'] for r in n.queue() if r['queue_id'] == held} == {'hold'}
-    assert n.veredus('release', held).returncode == 0
     with Sink(port=port) as sink:
+        assert n.veredus('release', held).returncode == 0
         assert n.veredus('flush').returncode == 0
         sink.wait(21)
         n.wait_empty()
