@@ -25,7 +25,8 @@ class Disk:
         self.dir = Path(tempfile.mkdtemp(prefix='vdk', dir=os.environ.get('VEREDUS_TMP')))
         os.chmod(self.dir, 0o755)
         self.image, self.top = self.dir / 'image', self.dir / 'top'
-        self.options = ','.join(filter(None, ['loop', options]))
+        # nouuid: a copy may lie beside its dead original, see again()
+        self.options = ','.join(filter(None, ['loop', kind == 'xfs' and 'nouuid', options]))
         self.mounted = False
         self.top.mkdir()
         with open(self.image, 'wb') as f:

@@ -15,7 +15,7 @@ from load import Accountant, numbers
 from test_mbox import read
 
 LONG = bool(os.environ.get('VEREDUS_LONG'))
-CUTS = 80 if LONG else 3        # of each of the three
+CUTS = int(os.environ.get('VEREDUS_CUTS', 80 if LONG else 3))    # of each of the three
 ROUND = 5                       # cuts between two full accounts
 AT = '@mx.veredus.test'
 OUT = 'x@far.test'
@@ -58,7 +58,10 @@ class World:
         """How often each number has come to a user."""
         if self.mbox:
             return numbers_of([bytes(x) for x in read(self.place(user))])
-        return numbers(self.m.maildir(user) + self.m.maildir(user, 'cur'))
+        home = self.m.home[user]
+        if user == 'cat' and self.away:         # what came before lies there
+            home = home.with_suffix('.away')
+        return numbers(home.glob('Maildir/new/*'))
 
     # -- one cut --------------------------------------------------------------------
 

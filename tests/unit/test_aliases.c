@@ -12,6 +12,7 @@
 #include "common/aliases.h"
 #include "common/io.h"
 #include "common/map.h"
+#include "tests/unit/points.h"
 #include "tests/unit/unit.h"
 #include "tools/mapmake.h"
 
@@ -297,11 +298,12 @@ try_make(void)
 	return ok;
 }
 
-/* In a process of its own; true when the plan has killed it. */
+/* In a process of its own; true when the plan has killed it. `path': what was
+   before. */
 static bool
-killed_at(unsigned n)
+killed_at(const char *path, enum io_plan_kind kind, unsigned n)
 {
-	const struct io_plan plan = { .kind = IO_PLAN_KILL, .n = n };
+	const struct io_plan plan = { .kind = kind, .n = n };
 	int status;
 	pid_t pid = fork();
 
@@ -312,45 +314,92 @@ killed_at(unsigned n)
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+	(void)points_add(path, &plan);
 	return WIFSIGNALED(status);
 }
 
-/* Killed before, or failing at, each operation: the old map or the new one. */
+static void
+put_old_and_new(void)
+{
+	put("who: old\n", 0644);
+	assert_true(try_make());
+	expect_who("old", "old", "before");
+	put("who: new\n", 0644);
+}
+
+/* The next compilation dies, too; the one after it does its work. */
+static void
+kill_everywhere(enum io_plan_kind kind)
+{
+	char path[40];
+	unsigned n, m;
+	bool killed = true, again;
+
+	for (n = 1; killed; n++) {
+		(void)snprintf(path, sizeof(path), "again after %d %u", kind,
+		    n);
+		for (m = 1, again = true; again; m++) {
+			put_old_and_new();
+			killed = killed_at("compile", kind, n);
+			expect_who("old", "new", "killed");
+			again = killed && killed_at(path, kind, m);
+			expect_who("old", "new", "killed again");
+			assert_true(try_make());
+			expect_who("new", "new", "not killed");
+		}
+	}
+	assert_true(n > 6);
+}
+
+static void
+fail_everywhere(enum io_plan_kind kind, int error)
+{
+	struct io_plan plan = { .kind = kind, .error = error };
+	bool hit = true, made;
+
+	while (hit) {
+		put_old_and_new();
+		plan.n++;
+		io_plan(&plan);
+		made = try_make();
+		hit = io_plan_hit() != NULL;
+		(void)points_add("compile", &plan);
+		io_plan(NULL);
+		assert_true(made || (hit && error != 0 && error != EINTR));
+		expect_who(made ? "new" : "old", "new", "failed");
+		assert_true(try_make());
+		expect_who("new", "new", "made again");
+	}
+	assert_true(plan.n > 6);
+}
+
+/* Killed before, in, or failing at, each operation: the old map or the new. */
 static void
 test_mapmake_crash(void **state)
 {
-	struct io_plan plan = { .kind = IO_PLAN_FAIL, .error = ENOSPC };
-	unsigned kills = 0, faults = 0;
-	bool ok;
+	static const int errors[] = { ENOSPC, EDQUOT, EIO, EMFILE, ENFILE,
+		EINTR };
+	size_t i;
 
 	(void)state;
 	assert_true(io_build_has_hooks());
+	points_begin();
 	(void)snprintf(dir, sizeof(dir), "/tmp/veredus-al.XXXXXX");
 	assert_non_null(mkdtemp(dir));
-	do {
-		put("who: old\n", 0644);
-		assert_true(try_make());
-		expect_who("old", "old", "before");
-		put("who: new\n", 0644);
-		ok = !killed_at(++kills);
-		expect_who("old", "new", "killed");
-	} while (!ok);
-	expect_who("new", "new", "not killed");
-	for (ok = false; !ok && faults < 100;) {
-		put("who: old\n", 0644);
-		assert_true(try_make());
-		put("who: new\n", 0644);
-		plan.n = ++faults;
-		io_plan(&plan);
-		(void)try_make();
-		ok = io_plan_hit() == NULL;
-		io_plan(NULL);
-		expect_who("old", "new", "failed");
+	kill_everywhere(IO_PLAN_KILL);
+	kill_everywhere(IO_PLAN_TORN);
+	for (i = 0; i < NELEMS(errors); i++) {
+		fail_everywhere(IO_PLAN_FAIL, errors[i]);
 	}
-	assert_true(kills > 6 && faults > 6);
+	fail_everywhere(IO_PLAN_SHORT, 0);
+	fail_everywhere(IO_PLAN_SHORT, ENOSPC);
 	(void)unlink(path_of("a"));
 	(void)unlink(path_of("a.cdb"));
 	assert_int_equal(rmdir(dir), 0); /* no leftovers */
+	points_print("maps", 0);
+	/* what tinycdb writes, it writes itself */
+	assert_true(points_count(POINTS_KILL) >= 50 &&
+	    points_count(POINTS_FAULT) >= 30);
 }
 
 /* Somebody else's file under the fresh file's name is not written to. */
