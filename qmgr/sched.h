@@ -10,7 +10,7 @@
  * A message is known by an entry, of some 90 octets with its places in tables;
  * destination and sender are numbers there. While it is active (at
  * most active_limit are) it has its due recipients in memory too, at most
- * SCHED_RCPTS_WORK + a page of them; the others are read again, with a fresh
+ * SCHED_RCPTS_WORK + SCHED_RCPTS_RUNNING + a page of them; the others are read again, with a fresh
  * route, when they are due.
  *
  * What always holds, whatever the events:
@@ -47,6 +47,8 @@
 
 #define SCHED_TAKE_MAX    256   /* messages of one TAKE */
 #define SCHED_RCPTS_WORK  256   /* recipients of a message in memory ... */
+#define SCHED_RCPTS_RUNNING 1024 /* ... and, beside them, in agents' hands:
+                                   hosts that hang do not stop the others */
 #define SCHED_RCPTS_MAX   60000 /* ... and of all, before more are asked for */
 #define SCHED_GETS_MAX    64    /* pages asked for at a time */
 #define SCHED_BATCH_SIZE  60000 /* octets of one DELIVER's recipients, about */

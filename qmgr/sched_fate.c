@@ -486,7 +486,8 @@ static bool
 wants_page(const struct sched *s, const struct work *w)
 {
 	if (w->whole || w->page != PAGE_NONE || w->next_index == 0 ||
-	    w->ready + w->running + w->record > SCHED_RCPTS_WORK) {
+	    w->ready + w->record > SCHED_RCPTS_WORK ||
+	    w->running > SCHED_RCPTS_RUNNING) {
 		return false;
 	}
 	return !(w->entry->hold || w->ending || w->gone) ||
