@@ -462,7 +462,7 @@ on_done(evutil_socket_t fd, short what, void *arg)
 	struct journal_entries l;
 	uint64_t n;
 	bool changed;
-	int error;
+	int error, keeper_error;
 
 	(void)what;
 	STAILQ_INIT(&l);
@@ -475,7 +475,13 @@ on_done(evutil_socket_t fd, short what, void *arg)
 	changed = j->changed;
 	j->changed = false;
 	error = j->error;
+	keeper_error = j->keeper_error;
+	j->keeper_error = 0;
 	(void)pthread_mutex_unlock(&j->lock);
+	if (keeper_error != 0) {
+		log_error("journal: a segment cannot be made or renamed: %s",
+		    strerror(keeper_error));
+	}
 	answer(&l);
 	tell_owner(j, changed, error);
 	admit_waiting(j);
@@ -646,12 +652,14 @@ static void
 leave_nothing(struct journal *j)
 {
 	struct journal_segment *s;
+	int ret;
 
 	TAILQ_CONCAT(&j->spent, &j->live, next);
 	TAILQ_FOREACH (s, &j->spent, next) {
-		if (!s->bad && (journal_segment_rename(j, s,
-		    j->next_number++, false) == -1 ||
-		    io_fsync("journal.close.sync", j->dir) == -1)) {
+		ret = s->bad ? journal_set_aside(j, s) :
+		    journal_segment_rename(j, s, j->next_number++, false);
+		if (ret == -1 ||
+		    io_fsync("journal.close.sync", j->dir) == -1) {
 			return; /* the next start reads them: nothing lives */
 		}
 	}

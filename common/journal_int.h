@@ -85,6 +85,7 @@ struct journal {
 	uint64_t next_batch;
 	uint64_t flushes, batches, nentries, octets;
 	int error;             /* of a write or flush: nothing is written more */
+	int keeper_error;      /* to be logged by the loop; 0: none */
 	bool changed;          /* segments: to be told to the owner */
 	bool flusher_idle, stop;
 };
@@ -110,6 +111,8 @@ struct journal_segment *journal_segment_make(struct journal *j,
     uint64_t number);
 int journal_segment_rename(struct journal *j, struct journal_segment *s,
     uint64_t number, bool dot);
+/* Its name becomes N.bad. */
+int journal_set_aside(struct journal *j, const struct journal_segment *s);
 void journal_segment_free(struct journal_segment *s); /* and closes */
 void *journal_keeper_main(void *arg);
 

@@ -12,7 +12,6 @@
 
 #include "common/io.h"
 #include "common/journal_int.h"
-#include "common/log.h"
 #include "common/xmalloc.h"
 
 #define PIECE   (1024u * 1024)
@@ -88,8 +87,8 @@ journal_segment_rename(struct journal *j, struct journal_segment *s,
 /* -- the keeper ------------------------------------------------------------------- */
 
 /* Kept for people: N.bad. */
-static int
-set_aside(struct journal *j, const struct journal_segment *s)
+int
+journal_set_aside(struct journal *j, const struct journal_segment *s)
 {
 	char name[JOURNAL_NAME_MAX], aside[JOURNAL_NAME_MAX + 4];
 
@@ -119,7 +118,7 @@ recycle(struct journal *j, struct journal_segment *s, uint64_t number,
 	if (*keep) {
 		ret = journal_segment_rename(j, s, number, false);
 	} else if (s->bad) {
-		ret = set_aside(j, s);
+		ret = journal_set_aside(j, s);
 	} else {
 		journal_segment_name(s->number, s->dot, name);
 		ret = io_unlinkat("journal.retire.unlink", j->dir, name, 0);
@@ -203,14 +202,15 @@ keeper_step(struct journal *j)
 	return ret;
 }
 
+/* The log is the loop's: it is told, and writes it down. */
 static void
 keeper_failed(struct journal *j, enum step how, bool *told)
 {
 	const int error = errno;
 
 	if (!*told) {
-		log_error("journal: a segment cannot be made or renamed: %s",
-		    strerror(error));
+		j->keeper_error = error;
+		journal_tell_loop(j);
 		*told = true;
 	}
 	if (how == STEP_AGAIN) {

