@@ -27,6 +27,7 @@ ROOT = os.geteuid() == 0
 HOST = 'mx.veredus.test'
 PATIENCE = float(os.environ.get('VEREDUS_PATIENCE', '30'))
 FIRST_UID = 61000
+LOG_LAG = 0.06            # seconds; the log service looks at busy pipes each 20 ms
 MAIL_GID = grp.getgrnam('mail').gr_gid
 PROGRAMS = ('log', 'users', 'dns', 'cleanup', 'forker', 'local', 'remote', 'qmgr', 'smtpd')
 
@@ -251,6 +252,9 @@ class Instance:
     # -- looking -------------------------------------------------------------
 
     def log(self):
+        """All that was logged until now: lines may be on their way to the file for
+        as long as the log service lets a busy pipe rest."""
+        time.sleep(LOG_LAG)
         try:
             return self.log_path.read_text(errors='replace')
         except OSError:
