@@ -251,14 +251,17 @@ class Instance:
 
     # -- looking -------------------------------------------------------------
 
-    def log(self):
+    def log_octets(self):
         """All that was logged until now: lines may be on their way to the file for
         as long as the log service lets a busy pipe rest."""
         time.sleep(LOG_LAG)
         try:
-            return self.log_path.read_text(errors='replace')
+            return self.log_path.read_bytes()
         except OSError:
-            return ''
+            return b''
+
+    def log(self):
+        return self.log_octets().decode(errors='replace')
 
     def tail(self, n=60):
         out = ''

@@ -233,7 +233,7 @@ def test_cve_2020_8794_reply_lines(out, sink, name):
     assert max(map(len, octets.split(b'\n'))) < 998
     assert all(c in b'\n\t' or 32 <= c < 127 for c in octets.replace(b'\r\n', b'\n'))
     m.wait_empty()
-    log = m.log_path.read_bytes()
+    log = m.log_octets()
     assert all(c == 10 or 32 <= c < 127 for c in log)
     assert all(re.match(rb'\w{3} [ \d]\d [\d:]{8} \S+ veredus/\w+\[\d+\]: ', x) for x in log.splitlines())
     assert len([x for x in log.splitlines() if f'{qid}: to=<'.encode() in x]) == 1

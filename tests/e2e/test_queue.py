@@ -297,7 +297,7 @@ def test_no_octet_of_a_path_reaches_terminal_log_or_json_reader(make):
     [line] = out.splitlines()           # cuts at U+0085 and U+2028, too
     assert '/w\ufffd?[31m"\\\u2028\u009b\u202e\ufffd: ' in json.loads(line)['reply'], line
     shown = [m.tool(*x, input=b'').stdout for x in (('mailq',), ('veredus', 'queue'))]
-    for text in (*shown, m.log_path.read_bytes()):
+    for text in (*shown, m.log_octets()):
         assert b'No such file' in text
         assert all(32 <= c < 127 or c == 10 for c in text), text
     m.stop()
