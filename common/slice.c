@@ -2,6 +2,15 @@
 
 #include "common/slice.h"
 
+int
+slice_compare(struct slice a, struct slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int r = n > 0 ? memcmp(a.p, b.p, n) : 0;
+
+	return r != 0 ? r : (a.n > b.n) - (a.n < b.n);
+}
+
 bool
 slice_case_eq(struct slice a, struct slice b)
 {

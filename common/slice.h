@@ -89,6 +89,8 @@ ascii_iscntrl(char c)
 
 /* Equal without regard to the case of ASCII letters. */
 bool slice_case_eq(struct slice a, struct slice b);
+/* Below, at or above 0, by octets; a beginning comes before the whole. */
+int slice_compare(struct slice a, struct slice b);
 
 /* Find the octet `c'; returns its index or a.n when it is not there. */
 size_t slice_find(struct slice a, char c);

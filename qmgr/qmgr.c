@@ -137,45 +137,11 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 
 /* -- life --------------------------------------------------------------------- */
 
-static struct sched_config
-config_of(const struct settings *set)
-{
-	return (struct sched_config){
-		.min_backoff = set->minimal_backoff_time,
-		.max_backoff = set->maximal_backoff_time >
-		    set->minimal_backoff_time ? set->maximal_backoff_time :
-		    set->minimal_backoff_time,
-		.lifetime = set->maximal_queue_lifetime,
-		.bounce_lifetime = set->bounce_queue_lifetime,
-		.delay_warning = set->delay_warning_time,
-		.soft_bounce = set->soft_bounce,
-		.defer_transports = set->defer_transports,
-		.active_limit = set->qmgr_message_active_limit,
-		.limits = {
-			[SCHED_T_LOCAL] = {
-				set->local_destination_concurrency_limit,
-				set->local_destination_concurrency_limit,
-				set->local_destination_recipient_limit,
-				set->local_destination_rate_delay },
-			[SCHED_T_SMTP] = {
-				set->smtp_destination_concurrency_limit,
-				set->smtp_initial_destination_concurrency,
-				set->smtp_destination_recipient_limit,
-				set->smtp_destination_rate_delay },
-			[SCHED_T_LMTP] = {
-				set->lmtp_destination_concurrency_limit,
-				set->lmtp_initial_destination_concurrency,
-				set->lmtp_destination_recipient_limit,
-				set->lmtp_destination_rate_delay },
-		},
-	};
-}
-
 void
 qmgr_init(struct qmgr *q, struct event_base *base, const struct settings *set,
     const unsigned char key[SIPHASH_KEY], uint64_t seed)
 {
-	struct sched_config cfg = config_of(set);
+	struct sched_config cfg = qmgr_sched_config(set);
 
 	memset(q, 0, sizeof(*q));
 	q->base = base;
@@ -215,7 +181,7 @@ qmgr_clear(struct qmgr *q)
 void
 qmgr_configure(struct qmgr *q, const struct settings *set)
 {
-	struct sched_config cfg = config_of(set);
+	struct sched_config cfg = qmgr_sched_config(set);
 
 	q->ipc_timeout_ms = set->ipc_timeout * 1000;
 	sched_configure(q->s, &cfg);

@@ -89,6 +89,9 @@ struct sched_config {
 	struct sched_limits limits[SCHED_TRANSPORTS];
 };
 
+/* config.c: borrows from `set'. */
+struct sched_config qmgr_sched_config(const struct settings *set);
+
 struct sched;
 
 struct sched *sched_new(const struct sched_config *cfg, uint64_t seed);

@@ -24,14 +24,9 @@ static int
 largest_first(const void *a, const void *b)
 {
 	const struct sched_sum *x = a, *y = b;
-	size_t n = x->text.n < y->text.n ? x->text.n : y->text.n;
-	int r;
 
-	if (x->n != y->n) {
-		return x->n > y->n ? -1 : 1;
-	}
-	r = n > 0 ? memcmp(x->text.p, y->text.p, n) : 0;
-	return r != 0 ? r : (x->text.n > y->text.n) - (x->text.n < y->text.n);
+	return x->n != y->n ? (x->n > y->n ? -1 : 1) :
+	    slice_compare(x->text, y->text);
 }
 
 /* Columns: whose, all, "5m" (younger than that), "10m", ..., "1280m+". */

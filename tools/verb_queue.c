@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/ctl.h"
+#include "tools/simulate.h"
 #include "tools/until.h"
 #include "tools/verbs.h"
 
@@ -38,6 +39,24 @@ ask(struct tool *t, const char *verb, int argc, char **argv)
 /* What the first word may be, and the options that say the same. */
 static const char *const views[] = { "list", "brief", "summary", "count" };
 
+/* --simulate TIME [by=VIEW] [FILTER ...] */
+static int
+simulate(struct tool *t, struct simulate_options *o, int argc, char **argv)
+{
+	const char *filters[CTL_WORDS_MAX];
+	size_t n = 0;
+	int i;
+
+	for (i = optind; i < argc && n < NELEMS(filters); i++) {
+		if (strncmp(argv[i], "by=", 3) != 0) {
+			filters[n++] = argv[i];
+		} else if (!simulate_view(argv[i] + 3, &o->view)) {
+			return verb_usage(t, argv[0]);
+		}
+	}
+	return tool_simulate(t, o, filters, n);
+}
+
 int
 verb_queue(struct tool *t, int argc, char **argv)
 {
@@ -45,8 +64,11 @@ verb_queue(struct tool *t, int argc, char **argv)
 		{ "summary", no_argument, NULL, 's' },
 		{ "brief", no_argument, NULL, 'b' },
 		{ "destinations", no_argument, NULL, 'd' },
+		{ "simulate", required_argument, NULL, 'S' },
+		{ "assume-delivered", no_argument, NULL, 'D' },
 		{ NULL, 0, NULL, 0 },
 	};
+	struct simulate_options sim = { .seconds = 0 };
 	const char *verb = NULL;
 	size_t i;
 	int c;
@@ -60,9 +82,15 @@ verb_queue(struct tool *t, int argc, char **argv)
 			verb = "brief";
 		} else if (c == 'd') {
 			verb = "destinations";
-		} else {
+		} else if (c == 'D') {
+			sim.delivered = true;
+		} else if (c != 'S' || !settings_read_seconds(slice_of(optarg),
+		    &sim.seconds) || sim.seconds == 0) {
 			return verb_usage(t, argv[0]);
 		}
+	}
+	if (sim.seconds > 0) {
+		return simulate(t, &sim, argc, argv);
 	}
 	for (i = 0; i < NELEMS(views) && verb == NULL && optind < argc; i++) {
 		if (strcmp(argv[optind], views[i]) == 0) {

@@ -25,9 +25,9 @@ const struct verb verbs[] = {
 	    verb_config },
 	{ "map", "[-a] FILE ... | -q KEY MAP",
 	    "compile text to FILE.cdb (-a: aliases); -q: ask a map", verb_map },
-	{ "queue", "[-j] [-b | -s | -d | count] [FILTER ...]",
+	{ "queue", "[-j] [-b | -s | -d | --simulate TIME | count] [FILTER ...]",
 	    "the queue; -b: a line a message, -s: sums by age and destination, "
-	    "-d: the destinations; "
+	    "-d: the destinations; --simulate: what will become of it; "
 	    "filters: id= sender= recipient= domain= destination= age= "
 	    "status=", verb_queue },
 	{ "flush", "[ID | DOMAIN | FILTER ...]",

@@ -104,6 +104,16 @@ def test_the_start_lists_and_bulk_actions(make):
     rows = [json.loads(line) for line in m.veredus('queue', '-s', '-j', 'sender', 'status=deferred').stdout.splitlines()]
     assert len(rows) == 101 and {r['messages'] for r in rows[1:]} == {N // 100}
 
+    t0 = time.monotonic()
+    r = m.veredus('queue', '--simulate', '6h', '-j', timeout=1800)
+    print(f'--simulate 6h: {time.monotonic() - t0:.1f} s')
+    rows = [json.loads(line) for line in r.stdout.splitlines()]
+    assert rows[0]['destination'] == 'TOTAL' and rows[0]['messages'] == rows[0]['waits'] == N
+    assert rows[0]['attempts'] > DOMAINS and len(rows) == 102
+    assert rows[1]['destination'] == 'smtp:d0.test' and rows[1]['first_try'] > time.time() + 3600
+    row = json.loads(m.veredus('queue', '-j', 'destination=d7.test', 'age=3000').stdout.splitlines()[0])
+    assert row['attempts'] == 1, 'the real one has not moved'
+
     before = {p: memory_kib(m.pid(p)) for p in ('qmgr', 'cleanup')}
     t0 = time.monotonic()
     r = m.veredus('hold', 'destination=smtp:d7.test', timeout=600)

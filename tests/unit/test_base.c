@@ -58,6 +58,9 @@ slice_words_and_case(void **state)
 	assert_true(slice_case_eq(SL("AbC"), SL("aBc")));
 	assert_false(slice_case_eq(SL("abc"), SL("abcd")));
 	assert_false(slice_case_eq(SL("["), SL("{")));
+	assert_true(slice_compare(SL("ab"), SL("abc")) < 0);
+	assert_true(slice_compare(SL("b"), SL("abc")) > 0);
+	assert_int_equal(slice_compare(SL(""), slice_make(NULL, 0)), 0);
 	assert_slice(slice_trim(SL(" \t x y\r\n")), "x y");
 	assert_int_equal(slice_find(SL("abc"), 'c'), 2);
 	assert_int_equal(slice_find(SL("abc"), 'z'), 3);
