@@ -65,7 +65,10 @@ def missing(m, promised):
 
 def account(m, promised, killer):
     """All is there; then the mailboxes are emptied."""
-    m.wait_empty(120)
+    try:
+        m.wait_empty(120)
+    except AssertionError as e:
+        raise AssertionError(f'left in the queue: {m.queue()[:5]}, {m.in_spool()} in the spool\n{m.tail()}') from e
     wanted = set(promised.values())
     assert len(wanted) == len(promised), 'queue ids are unique'
     sink = m.sink.counted()
