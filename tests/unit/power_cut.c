@@ -9,7 +9,7 @@
 #include "common/xmalloc.h"
 #include "tests/unit/power_cut.h"
 
-#define OBJECTS 200
+#define OBJECTS 400
 #define ENTRIES 64
 #define BLOCK   4096u /* what a file system writes at once, ... */
 #define SECTOR  512u  /* ... and a disk never in part */

@@ -58,6 +58,8 @@ on_accepted(void *arg, uint64_t qid)
 
 bool kit_journal;
 
+#define PATIENCE_MS 400 /* four of them outlast a pause in settling */
+
 static void
 on_fatal(void *arg, int error)
 {
@@ -75,6 +77,9 @@ kit_open(struct kit *k, const struct spool_config *cfg)
 	if (kit_journal && own.journal_segments == 0) {
 		own.journal_segments = 4;
 		own.journal_segment_size = JOURNAL_SEGMENT_MIN;
+	}
+	if (own.journal_patience_ms == 0) {
+		own.journal_patience_ms = PATIENCE_MS;
 	}
 	k->failed = 0;
 	own.on_fatal = on_fatal;

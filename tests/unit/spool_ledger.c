@@ -102,6 +102,32 @@ hold_line(struct ledger *l, char what, const uint64_t *v)
 	}
 }
 
+/* What the check has seen of it; `gone' ones are told by `x'. */
+static void
+is_there(struct ledger_mail *m, const uint64_t *v)
+{
+	const bool hold = v[2] % 2 != 0;
+
+	m->accepted = true;
+	m->refused = m->going = false;
+	m->done = m->maybe_done = (uint32_t)v[1];
+	m->marks = m->marks_maybe = (uint32_t)v[2] / 2;
+	m->hold_known[hold] = true;
+	m->hold_known[!hold] = false;
+	m->hold_maybe[0] = m->hold_maybe[1] = false;
+}
+
+static void
+no_groups(struct ledger *l)
+{
+	size_t i;
+
+	l->ngroups = 0;
+	for (i = 0; i < l->nmail; i++) {
+		l->mail[i].group = -1;
+	}
+}
+
 void
 ledger_line(struct ledger *l, const char *line)
 {
@@ -146,6 +172,22 @@ ledger_line(struct ledger *l, const char *line)
 		break;
 	case 'c':
 		add(l, v[1], v[2], 1, (int)v[0]);
+		break;
+	case 'm':
+		must_find(l, v[0])->marks_maybe++;
+		break;
+	case 'M':
+		must_find(l, v[0])->marks++;
+		break;
+	case 'p':
+		is_there(must_find(l, v[0]), v);
+		break;
+	case 'x':
+		*must_find(l, v[0]) = l->mail[l->nmail - 1];
+		l->nmail--;
+		break;
+	case 'z':
+		no_groups(l);
 		break;
 	case 'K':
 		group_happened(l, (size_t)v[0]);
@@ -212,6 +254,9 @@ check_mail(struct ledger_mail *m, struct kit *k, uint32_t *done)
 	}
 	if (!m->hold_known[k->hold] && !m->hold_maybe[k->hold]) {
 		return "a hold is lost";
+	}
+	if (k->crashes < m->marks || k->crashes > m->marks_maybe) {
+		return "a crash mark is lost, or made up";
 	}
 	if (kit_content(k, m->qid, SPOOL_INLINE_MAX) != 0 ||
 	    !kit_content_is(k, m->size)) {
@@ -310,6 +355,36 @@ ledger_check(struct ledger *l, struct kit *k)
 		why = "a file was set aside";
 	}
 	return why;
+}
+
+void
+ledger_adopt(struct ledger *l, struct kit *k,
+    void (*say)(void *arg, const char *line), void *arg)
+{
+	uint32_t done;
+	char line[80];
+	size_t i;
+
+	for (i = l->nmail; i > 0; i--) {
+		struct ledger_mail *m = &l->mail[i - 1];
+
+		if (!m->here) {
+			(void)snprintf(line, sizeof(line), "x %llu 0",
+			    (unsigned long long)m->qid);
+		} else {
+			if (kit_info(k, m->qid) != 0) {
+				abort();
+			}
+			(void)check_rcpts(m, k, &done);
+			(void)snprintf(line, sizeof(line), "p %llu %u %u",
+			    (unsigned long long)m->qid, done,
+			    k->crashes * 2 + k->hold);
+		}
+		ledger_line(l, line);
+		say(arg, line);
+	}
+	ledger_line(l, "z 0");
+	say(arg, "z 0");
 }
 
 const char *

@@ -16,6 +16,7 @@ struct life {
 	bool stay;              /* and go on failing: given up */
 	bool dead;              /* a call failed for good: the rest is skipped */
 	size_t ngroups, errors;
+	uint64_t seed;          /* of life_random() */
 };
 
 typedef void life_story(struct life *l);
@@ -23,5 +24,9 @@ typedef void life_story(struct life *l);
 void life_serial(struct life *l);
 /* Many at once. */
 void life_crowd(struct life *l);
+/* More than a small ring holds, over a restart. */
+void life_full(struct life *l);
+/* This and that; needs the ledger, and goes on from what it knows. */
+void life_random(struct life *l);
 
 #endif

@@ -27,9 +27,18 @@
 static const struct {
 	const char *name;
 	life_story *run;
+	unsigned recoveries; /* of so many kills one is followed by kills of the
+	                        start after it; VEREDUS_LONG: all are */
 } stories[] = {
-	{ "serial", life_serial },
-	{ "crowd", life_crowd },
+#ifdef KIT_JOURNAL
+	/* a start is long here, and much the same after each kill */
+	{ "serial", life_serial, 5 },
+	{ "crowd", life_crowd, 5 },
+	{ "full", life_full, 40 },
+#else
+	{ "serial", life_serial, 1 },
+	{ "crowd", life_crowd, 1 },
+#endif
 };
 
 static size_t restarts, cuts, lost; /* restarts: points while recovering */
@@ -156,11 +165,10 @@ kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 	}
 }
 
-/* A start with a journal is long, and much the same after each kill. */
 static bool
-is_recovery_wanted(unsigned n)
+is_long(void)
 {
-	return !kit_journal || n % 5 == 0 || getenv("VEREDUS_LONG") != NULL;
+	return getenv("VEREDUS_LONG") != NULL;
 }
 
 static void
@@ -178,7 +186,7 @@ kill_story(size_t s, enum io_plan_kind kind)
 		killed = run_killed(&k, stories[s].run, &plan, &ledger);
 		if (killed) {
 			(void)points_add(stories[s].name, &plan);
-			if (is_recovery_wanted(plan.n)) {
+			if (plan.n % stories[s].recoveries == 0 || is_long()) {
 				kill_recovery(&k, stories[s].name, &plan);
 			}
 		}
@@ -277,8 +285,11 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 static bool
 is_wanted(size_t s, size_t f, unsigned n)
 {
-	return fault_kinds[f].all || getenv("VEREDUS_LONG") != NULL ||
-	    (s == 0 && n % 3 == f % 3);
+	if (is_long()) {
+		return true;
+	}
+	return s == 2 ? fault_kinds[f].all && n % 7 == f % 7 :
+	    fault_kinds[f].all || (s == 0 && n % 3 == f % 3);
 }
 
 static void
