@@ -133,6 +133,7 @@ spool_free(struct spool *sp)
 	spool_workers_close(sp);
 	close_dirs(sp);
 	spool_index_clear(&sp->index);
+	strbuf_clear(&sp->scratch);
 	free(sp);
 }
 
@@ -152,6 +153,7 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	sp->patience_ms = cfg->journal_patience_ms != 0 ?
 	    cfg->journal_patience_ms : SPOOL_PATIENCE_MS;
 	TAILQ_INIT(&sp->anchored);
+	strbuf_init(&sp->scratch, 0);
 	STAILQ_INIT(&sp->doomed);
 	spool_index_init(&sp->replay);
 	TAILQ_INIT(&sp->states);

@@ -46,8 +46,9 @@ spool_birth_new(struct spool *sp, struct spool_draft **drafts,
 	b->sp = sp;
 	b->n = n;
 	b->job.done = refused;
-	b->msgs = xcalloc(n, sizeof(struct spool_msg *));
-	b->drafts = xcalloc(n, sizeof(struct spool_draft *));
+	b->msgs = n == 1 ? &b->one_msg : xcalloc(n, sizeof(struct spool_msg *));
+	b->drafts = n == 1 ? &b->one_draft :
+	    xcalloc(n, sizeof(struct spool_draft *));
 	strbuf_init(&b->fates, 0);
 	for (i = 0; i < n; i++) {
 		struct spool_msg *m =
@@ -88,8 +89,10 @@ spool_birth_free(struct spool_birth *b)
 		}
 	}
 	free(b->records);
-	free(b->drafts);
-	free(b->msgs);
+	if (b->n != 1) {
+		free(b->drafts);
+		free(b->msgs);
+	}
 	strbuf_clear(&b->fates);
 	free(b);
 }

@@ -88,25 +88,38 @@ spool_name_parse(const char *name, uint64_t *qid, uint64_t *parent)
 
 /* -- header ------------------------------------------------------------------ */
 
+static void
+put_u32(char *p, uint32_t v)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		p[i] = (char)(unsigned char)(v >> (8 * i));
+	}
+}
+
+static void
+put_u64(char *p, uint64_t v)
+{
+	put_u32(p, (uint32_t)v);
+	put_u32(p + 4, (uint32_t)(v >> 32));
+}
+
+/* In place: one is made for each message. */
 void
 spool_header_encode(const struct spool_header *h, char out[SPOOL_HEADER])
 {
-	struct strbuf b;
+	char *p = out + sizeof(magic);
 
-	strbuf_init(&b, SPOOL_HEADER);
-	(void)strbuf_add(&b, magic, sizeof(magic));
-	enc_u64(&b, h->qid);
-	enc_u32(&b, h->envelope_n);
-	enc_u64(&b, h->content_n);
-	enc_u32(&b, h->flags);
-	enc_u32(&b, h->envelope_crc);
-	enc_u32(&b, h->content_crc);
-	while (b.n < SPOOL_HEADER - 4) {
-		enc_u8(&b, 0);
-	}
-	enc_u32(&b, crc32c(0, b.p, b.n));
-	memcpy(out, b.p, SPOOL_HEADER);
-	strbuf_clear(&b);
+	memset(out, 0, SPOOL_HEADER);
+	memcpy(out, magic, sizeof(magic));
+	put_u64(p, h->qid);
+	put_u32(p + 8, h->envelope_n);
+	put_u64(p + 12, h->content_n);
+	put_u32(p + 20, h->flags);
+	put_u32(p + 24, h->envelope_crc);
+	put_u32(p + 28, h->content_crc);
+	put_u32(out + SPOOL_HEADER - 4, crc32c(0, out, SPOOL_HEADER - 4));
 }
 
 const char *
@@ -166,16 +179,6 @@ record_begin(struct strbuf *out, enum spool_record_kind kind)
 	enc_u64(out, 0);
 	enc_u8(out, (uint8_t)kind);
 	return at;
-}
-
-static void
-put_u32(char *p, uint32_t v)
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		p[i] = (char)(unsigned char)(v >> (8 * i));
-	}
 }
 
 static void

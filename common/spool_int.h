@@ -223,6 +223,8 @@ struct spool_birth {
 	size_t n;
 	struct spool_msg **msgs;
 	struct spool_draft **drafts; /* NULL elements: content in memory */
+	struct spool_msg *one_msg;   /* these two when n is 1 */
+	struct spool_draft *one_draft;
 	size_t waiting;              /* drafts that are being written */
 	int error;
 	void (*done)(struct spool *sp, struct spool_birth *b);
@@ -263,6 +265,7 @@ struct spool {
 	bool running;          /* it has been started */
 	TAILQ_HEAD(spool_anchored, spool_msg) anchored; /* rising anchors */
 	size_t nanchored, nunfiled;
+	struct strbuf scratch; /* of one encoding */
 	STAILQ_HEAD(, spool_msg) doomed; /* to be unlinked soon */
 	uint64_t last_lsn;     /* of the entries that were answered */
 	size_t settling;       /* messages that are being settled */

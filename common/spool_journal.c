@@ -20,6 +20,7 @@
 #include "common/xmalloc.h"
 
 #define SETTLING_MAX 256   /* messages being settled at a time */
+#define SCRATCH_MAX  (64 * 1024) /* octets that are kept for the next message */
 #define PAUSE_MS     1000  /* after one that failed */
 #define TRIES_MAX    256   /* busy ones that one look passes over */
 
@@ -121,22 +122,25 @@ bool
 spool_journal_message(struct spool *sp, struct spool_msg *m,
     struct journal_entry *e)
 {
-	struct strbuf tail;
+	struct strbuf *tail = &sp->scratch;
 	char head[SPOOL_HEADER];
 	struct slice parts[3];
 	bool fits;
 
-	strbuf_init(&tail, 0);
+	strbuf_reset(tail);
 	parts[1] = slice_make(m->content, m->content_n);
-	spool_image(m->state, parts[1], &no_records, head, &tail);
+	spool_image(m->state, parts[1], &no_records, head, tail);
 	parts[0] = slice_make(head, sizeof(head));
-	parts[2] = strbuf_slice(&tail);
+	parts[2] = strbuf_slice(tail);
 	fits = spool_fits_journal(sp, parts[0].n + parts[1].n + parts[2].n);
 	if (fits) {
 		journal_append(sp->journal, e, JOURNAL_NEW,
 		    SPOOL_ENTRY_MESSAGE, m->qid, parts, 3);
 	}
-	strbuf_clear(&tail);
+	if (tail->cap > SCRATCH_MAX) { /* of many recipients */
+		strbuf_clear(tail);
+		strbuf_init(tail, 0);
+	}
 	return fits;
 }
 
