@@ -17,6 +17,24 @@ void enc_u8(struct strbuf *b, uint8_t v);
 void enc_u16(struct strbuf *b, uint16_t v);
 void enc_u32(struct strbuf *b, uint32_t v);
 void enc_u64(struct strbuf *b, uint64_t v);
+
+/* The same octets to a place of one's own: heads with fixed places. */
+static inline void
+put_u32(char *p, uint32_t v)
+{
+	unsigned i;
+
+	for (i = 0; i < 4; i++) {
+		p[i] = (char)(unsigned char)(v >> (8 * i));
+	}
+}
+
+static inline void
+put_u64(char *p, uint64_t v)
+{
+	put_u32(p, (uint32_t)v);
+	put_u32(p + 4, (uint32_t)(v >> 32));
+}
 /* A u32 length and the octets. */
 void enc_slice(struct strbuf *b, struct slice s);
 

@@ -11,23 +11,6 @@ static const char magic[8] = { 'V', 'R', 'D', 'S', 'J', 0, 0, 1 };
 
 #define HEAD_CRC_AT (JOURNAL_HEAD - 4)
 
-static void
-put_u32(char *p, uint32_t v)
-{
-	unsigned i;
-
-	for (i = 0; i < 4; i++) {
-		p[i] = (char)(unsigned char)(v >> (8 * i));
-	}
-}
-
-static void
-put_u64(char *p, uint64_t v)
-{
-	put_u32(p, (uint32_t)v);
-	put_u32(p + 4, (uint32_t)(v >> 32));
-}
-
 void
 journal_encode_head(const struct journal_batch *b, uint32_t crc, char *out)
 {

@@ -88,23 +88,6 @@ spool_name_parse(const char *name, uint64_t *qid, uint64_t *parent)
 
 /* -- header ------------------------------------------------------------------ */
 
-static void
-put_u32(char *p, uint32_t v)
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		p[i] = (char)(unsigned char)(v >> (8 * i));
-	}
-}
-
-static void
-put_u64(char *p, uint64_t v)
-{
-	put_u32(p, (uint32_t)v);
-	put_u32(p + 4, (uint32_t)(v >> 32));
-}
-
 /* In place: one is made for each message. */
 void
 spool_header_encode(const struct spool_header *h, char out[SPOOL_HEADER])

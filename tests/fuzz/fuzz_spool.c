@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/codec.h"
 #include "common/crc32c.h"
 #include "common/spool_file.h"
 
@@ -87,16 +88,6 @@ get_u32(const char *p)
 
 	return (uint32_t)u[0] | (uint32_t)u[1] << 8 | (uint32_t)u[2] << 16 |
 	    (uint32_t)u[3] << 24;
-}
-
-static void
-put_u32(char *p, uint32_t v)
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		p[i] = (char)(unsigned char)(v >> (8 * i));
-	}
 }
 
 /* Make the checksums of `p' right, as far as its lengths allow. */

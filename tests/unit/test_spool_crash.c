@@ -34,9 +34,9 @@ static const struct {
 } stories[] = {
 #ifdef KIT_JOURNAL
 	/* a start is long here, and much the same after each kill */
-	{ "serial", life_serial, 1, 5 },
-	{ "crowd", life_crowd, 1, 5 },
-	{ "full", life_full, 3, 40 },
+	{ "serial", life_serial, 1, 1 },
+	{ "crowd", life_crowd, 1, 1 },
+	{ "full", life_full, 3, 4 },
 #else
 	{ "serial", life_serial, 1, 1 },
 	{ "crowd", life_crowd, 1, 1 },
@@ -117,21 +117,6 @@ live(const struct kit *k, life_story *story, const struct io_plan *plan,
 	_exit(l.broken != NULL ? 4 : 0);
 }
 
-/* Reads the trail to its end; a last line cut by the kill does not count. */
-static void
-read_trail(int fd, struct ledger *ledger)
-{
-	FILE *f = fdopen(fd, "r");
-	char line[128];
-
-	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-		if (strchr(line, '\n') != NULL) {
-			ledger_line(ledger, line);
-		}
-	}
-	(void)fclose(f);
-}
-
 /* Returns whether the plan's kill came. */
 static bool
 run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
@@ -148,7 +133,7 @@ run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
 		live(k, story, plan, trail[1]);
 	}
 	(void)close(trail[1]);
-	read_trail(trail[0], ledger);
+	ledger_read(ledger, trail[0]);
 	if (waitpid(pid, &status, 0) != pid) {
 		abort();
 	}

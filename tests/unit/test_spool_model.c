@@ -104,20 +104,6 @@ live(const struct kit *k, const struct ledger *before, uint64_t seed,
 	_exit(0);
 }
 
-static void
-read_trail(int fd, struct ledger *ledger)
-{
-	FILE *f = fdopen(fd, "r");
-	char line[128];
-
-	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-		if (strchr(line, '\n') != NULL) {
-			ledger_line(ledger, line);
-		}
-	}
-	(void)fclose(f);
-}
-
 /* False: it found something wrong. */
 static bool
 one_life(const struct kit *k, struct ledger *ledger, uint64_t seed)
@@ -134,7 +120,7 @@ one_life(const struct kit *k, struct ledger *ledger, uint64_t seed)
 		live(k, ledger, seed, trail[1]);
 	}
 	(void)close(trail[1]);
-	read_trail(trail[0], ledger);
+	ledger_read(ledger, trail[0]);
 	if (waitpid(pid, &status, 0) != pid) {
 		abort();
 	}
