@@ -1,13 +1,11 @@
 /*
- * Appending and flushing. The loop fills a buffer; at the end of its turn the
- * buffer is sealed; the flusher makes one batch of all that is sealed, writes
- * and flushes it, and hands the entries back, which the loop then answers.
+ * The loop's side: it fills a buffer, which is sealed at the end of its turn for
+ * the flusher, lets in what waits for room, and answers what is durable.
  */
 #include "config.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,246 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/crc32c.h"
 #include "common/io.h"
 #include "common/journal_int.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 
-#define PARTS_MAX   64     /* sealed buffers of one batch */
-#define SPARE_MAX   4
-#define SPARE_CAP   (512u * 1024) /* larger buffers are not kept */
-#define RESERVE     8      /* a part of the ring, not for new entries */
-
-static const char zeros[JOURNAL_BLOCK];
-
-static struct iovec
-piece(const void *p, size_t n)
-{
-	union {
-		const void *in;
-		void *out;
-	} u = { .in = p }; /* it is read only */
-
-	return (struct iovec){ u.out, n };
-}
-
-/* -- buffers ------------------------------------------------------------------ */
-
-struct journal_buffer *
-journal_buffer_new(void)
-{
-	struct journal_buffer *b = xcalloc(1, sizeof(*b));
-
-	STAILQ_INIT(&b->entries);
-	strbuf_init(&b->b, 0);
-	return b;
-}
-
-void
-journal_buffer_free(struct journal_buffer *b)
-{
-	strbuf_clear(&b->b);
-	free(b);
-}
-
-/* -- writing ------------------------------------------------------------------- */
-
-int
-journal_write_batch(const char *site, struct journal_segment *s,
-    struct journal_batch *b, const struct slice *parts, size_t nparts)
-{
-	struct iovec v[PARTS_MAX + 2];
-	char head[JOURNAL_HEAD];
-	uint32_t crc = 0;
-	size_t i;
-
-	b->segment = s->number;
-	b->end = b->offset + journal_round((uint64_t)JOURNAL_HEAD + b->octets);
-	for (i = 0; i < nparts; i++) {
-		crc = crc32c(crc, parts[i].p, parts[i].n);
-		v[i + 1] = piece(parts[i].p, parts[i].n);
-	}
-	journal_encode_head(b, crc, head);
-	v[0] = piece(head, sizeof(head));
-	v[nparts + 1] = piece(zeros, b->end - b->offset - JOURNAL_HEAD -
-	    b->octets);
-	return io_pwritev(site, s->fd, v, nparts + 2, b->offset);
-}
-
-void
-journal_tell_loop(struct journal *j)
-{
-	static const uint64_t one = 1;
-
-	if (write(j->done_fd, &one, sizeof(one)) == -1 && errno != EAGAIN) {
-		log_panic("journal: eventfd: errno %d", errno);
-	}
-}
-
-/* -- the flusher ----------------------------------------------------------------- */
-
-/* Sealed buffers that go together into the current segment, from the first on;
-   0: not even the first has place there. */
-static size_t
-gather(struct journal *j, struct journal_buffers *out,
-    struct journal_batch *batch)
-{
-	const struct journal_segment *s = TAILQ_LAST(&j->live,
-	    journal_segments);
-	struct journal_buffer *b;
-	size_t n = 0;
-
-	memset(batch, 0, sizeof(*batch));
-	STAILQ_INIT(out);
-	while (n < PARTS_MAX && (b = STAILQ_FIRST(&j->sealed)) != NULL) {
-		const uint64_t octets = (uint64_t)batch->octets + b->b.n;
-
-		if ((n > 0 && octets > j->batch_max + JOURNAL_ENTRY_HEAD) ||
-		    journal_round(JOURNAL_HEAD + octets) >
-		    s->size - j->offset) {
-			break;
-		}
-		STAILQ_REMOVE_HEAD(&j->sealed, next);
-		STAILQ_INSERT_TAIL(out, b, next);
-		batch->octets += (uint32_t)b->b.n;
-		batch->entries += b->n;
-		n++;
-	}
-	batch->number = j->next_batch;
-	batch->offset = j->offset;
-	return n;
-}
-
-/* Not to be believed when it is read: as far as the disk still does as told. */
-static void
-overwrite(const struct journal_segment *s, const struct journal_batch *b)
-{
-	(void)io_pwrite("journal.undo", s->fd, zeros, JOURNAL_HEAD, b->offset);
-}
-
-/* Blocks; without the lock. Returns 0 or an errno. */
-static int
-write_out(struct journal_segment *s, struct journal_batch *batch,
-    const struct journal_buffers *l)
-{
-	struct slice parts[PARTS_MAX];
-	const struct journal_buffer *b;
-	size_t n = 0;
-	int error;
-
-	STAILQ_FOREACH (b, l, next) {
-		parts[n++] = strbuf_slice(&b->b);
-	}
-	if (journal_write_batch("journal.write", s, batch, parts, n) == -1 ||
-	    io_fdatasync("journal.sync", s->fd) == -1) {
-		error = errno;
-		overwrite(s, batch);
-		return error;
-	}
-	return 0;
-}
-
-/* Hand the entries of these buffers back; with the lock. */
-static void
-hand_back(struct journal *j, struct journal_buffers *l, uint64_t lsn,
-    int error)
-{
-	struct journal_buffer *b;
-	struct journal_entry *e;
-	bool first = STAILQ_EMPTY(&j->done);
-
-	while ((b = STAILQ_FIRST(l)) != NULL) {
-		STAILQ_REMOVE_HEAD(l, next);
-		STAILQ_FOREACH (e, &b->entries, next) {
-			e->lsn = lsn;
-			e->error = error;
-			lsn += e->octets;
-		}
-		j->claimed -= journal_round(JOURNAL_HEAD + b->b.n);
-		STAILQ_CONCAT(&j->done, &b->entries);
-		STAILQ_INSERT_TAIL(&j->spare, b, next);
-	}
-	if (first) { /* without the lock, for which the loop would wait */
-		(void)pthread_mutex_unlock(&j->lock);
-		journal_tell_loop(j);
-		(void)pthread_mutex_lock(&j->lock);
-	}
-}
-
-static void
-flush_once(struct journal *j, struct journal_buffers *l,
-    struct journal_batch *batch)
-{
-	struct journal_segment *s = TAILQ_LAST(&j->live, journal_segments);
-	const uint64_t lsn = s->number << 32 | (batch->offset + JOURNAL_HEAD);
-	int error;
-
-	(void)pthread_mutex_unlock(&j->lock);
-	error = write_out(s, batch, l);
-	(void)pthread_mutex_lock(&j->lock);
-	if (error != 0 && j->error == 0) {
-		j->error = error;
-	}
-	j->next_batch++;
-	j->offset = batch->end;
-	j->flushes++;
-	j->batches++;
-	j->nentries += batch->entries;
-	j->octets += batch->octets;
-	hand_back(j, l, lsn, error);
-}
-
-/* The next free segment becomes the current one. */
-static bool
-advance(struct journal *j)
-{
-	struct journal_segment *s = TAILQ_FIRST(&j->ready);
-
-	if (s == NULL) {
-		return false;
-	}
-	TAILQ_REMOVE(&j->ready, s, next);
-	j->ready_octets -= s->size;
-	TAILQ_INSERT_TAIL(&j->live, s, next);
-	j->offset = 0;
-	j->changed = true;
-	return true;
-}
-
-static void *
-flusher_main(void *arg)
-{
-	struct journal *j = arg;
-	struct journal_buffers l;
-	struct journal_batch batch;
-
-	(void)pthread_mutex_lock(&j->lock);
-	for (;;) {
-		if (STAILQ_EMPTY(&j->sealed)) {
-			if (j->stop) {
-				break;
-			}
-			j->flusher_idle = true;
-			(void)pthread_cond_wait(&j->flush_wake, &j->lock);
-			j->flusher_idle = false;
-		} else if (j->error != 0) {
-			STAILQ_INIT(&l);
-			STAILQ_CONCAT(&l, &j->sealed);
-			hand_back(j, &l, 0, j->error);
-		} else if (gather(j, &l, &batch) > 0) {
-			flush_once(j, &l, &batch);
-		} else if (!advance(j)) {
-			if (j->stop) {
-				j->error = ENOSPC;
-				continue;
-			}
-			(void)pthread_cond_wait(&j->flush_wake, &j->lock);
-		}
-	}
-	(void)pthread_mutex_unlock(&j->lock);
-	return NULL;
-}
+#define JOIN_MAX  (32u * 1024)  /* what is sealed meanwhile, and smaller, goes
+                                   into the same buffer */
+#define SPARE_CAP (512u * 1024) /* larger buffers are not kept */
+#define RESERVE   8             /* a part of the ring, not for new entries */
 
 /* -- the loop: sealing, room --------------------------------------------------------- */
 
@@ -265,6 +32,43 @@ now_ms(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* The flusher has not taken the buffer before this one yet: into that, so that
+   a batch is not bounded by the number of the loop's turns. With the lock. */
+static bool
+join_last(struct journal *j, struct journal_buffer *b)
+{
+	struct journal_buffer *last = TAILQ_LAST(&j->sealed,
+	    journal_buffers);
+
+	if (last == NULL || b->b.n > JOIN_MAX ||
+	    last->b.n + b->b.n > j->batch_max) {
+		return false;
+	}
+	j->claimed -= journal_round(JOURNAL_HEAD + last->b.n);
+	(void)strbuf_add_slice(&last->b, strbuf_slice(&b->b));
+	j->claimed += journal_round(JOURNAL_HEAD + last->b.n);
+	STAILQ_CONCAT(&last->entries, &b->entries);
+	last->n += b->n;
+	return true;
+}
+
+/* An empty buffer; with the lock. */
+static struct journal_buffer *
+take_spare(struct journal *j)
+{
+	struct journal_buffer *b = TAILQ_FIRST(&j->spare);
+
+	if (b == NULL) {
+		return journal_buffer_new();
+	}
+	TAILQ_REMOVE(&j->spare, b, next);
+	j->nspare--;
+	if (b->b.cap > SPARE_CAP) {
+		strbuf_clear(&b->b);
+	}
+	return b;
 }
 
 static void
@@ -278,22 +82,16 @@ seal(struct journal *j)
 	}
 	(void)event_del(j->company_event);
 	(void)pthread_mutex_lock(&j->lock);
-	STAILQ_INSERT_TAIL(&j->sealed, b, next);
-	j->claimed += journal_round(JOURNAL_HEAD + b->b.n);
-	j->filling = STAILQ_FIRST(&j->spare);
-	if (j->filling != NULL) {
-		STAILQ_REMOVE_HEAD(&j->spare, next);
+	if (!join_last(j, b)) {
+		TAILQ_INSERT_TAIL(&j->sealed, b, next);
+		j->claimed += journal_round(JOURNAL_HEAD + b->b.n);
+		j->filling = take_spare(j);
 	}
 	idle = j->flusher_idle;
+	j->flusher_idle = false;
 	(void)pthread_mutex_unlock(&j->lock);
-	if (idle) { /* not before: it would wait for the lock at once */
+	if (idle) {
 		(void)pthread_cond_signal(&j->flush_wake);
-	}
-	if (j->filling == NULL) {
-		j->filling = journal_buffer_new();
-	} else if (j->filling->b.cap > SPARE_CAP) {
-		strbuf_clear(&j->filling->b);
-		strbuf_init(&j->filling->b, 0);
 	}
 	STAILQ_INIT(&j->filling->entries);
 	j->filling->n = 0;
@@ -331,13 +129,17 @@ ring_size(const struct journal *j)
 	return (uint64_t)j->segments * j->segment_size;
 }
 
-/* For new entries: a segment's end that a batch did not fit into is lost. */
+/* For new entries: a segment's end that a batch did not fit into is lost. After
+   a failure all find room: for their error. */
 static bool
 has_room(struct journal *j, size_t octets)
 {
 	const uint64_t keep = ring_size(j) / RESERVE + j->batch_max;
 	uint64_t free_octets;
 
+	if (j->failed_told) {
+		return true;
+	}
 	(void)pthread_mutex_lock(&j->lock);
 	free_octets = j->ready_octets + TAILQ_LAST(&j->live,
 	    journal_segments)->size - j->offset;
@@ -366,8 +168,8 @@ journal_append(struct journal *j, struct journal_entry *e,
 	    !has_room(j, e->octets))) {
 		strbuf_init(&w, 0);
 		to = &w;
+		e->since_ms = now_ms();
 		if (j->nwaiting++ == 0) {
-			j->waiting_since = now_ms();
 			j->tell_waiting = true;
 			event_active(j->turn_event, EV_TIMEOUT, 0);
 		}
@@ -393,7 +195,6 @@ shift_waiting(struct journal *j)
 
 	STAILQ_REMOVE_HEAD(&j->waiting, next);
 	j->nwaiting--;
-	j->waiting_since = now_ms();
 	return e;
 }
 
@@ -401,10 +202,9 @@ static void
 admit_waiting(struct journal *j)
 {
 	struct journal_entry *e;
-	bool failed = j->failed_told;
 
 	while ((e = STAILQ_FIRST(&j->waiting)) != NULL &&
-	    (failed || has_room(j, e->octets))) {
+	    has_room(j, e->octets)) {
 		e = shift_waiting(j);
 		enter(j, e, JOURNAL_NEW);
 		(void)strbuf_add(&j->filling->b, e->waiting, e->octets);
@@ -462,7 +262,7 @@ on_done(evutil_socket_t fd, short what, void *arg)
 	struct journal_entries l;
 	uint64_t n;
 	bool changed;
-	int error, keeper_error;
+	int error, trouble;
 
 	(void)what;
 	STAILQ_INIT(&l);
@@ -475,12 +275,12 @@ on_done(evutil_socket_t fd, short what, void *arg)
 	changed = j->changed;
 	j->changed = false;
 	error = j->error;
-	keeper_error = j->keeper_error;
-	j->keeper_error = 0;
+	trouble = j->trouble;
+	j->trouble = 0;
 	(void)pthread_mutex_unlock(&j->lock);
-	if (keeper_error != 0) {
+	if (trouble != 0) {
 		log_error("journal: a segment cannot be made or renamed: %s",
-		    strerror(keeper_error));
+		    strerror(trouble));
 	}
 	answer(&l);
 	tell_owner(j, changed, error);
@@ -552,20 +352,18 @@ journal_usage(struct journal *j, struct journal_usage *out)
 	memset(out, 0, sizeof(*out));
 	out->size = ring_size(j);
 	out->waiting = j->nwaiting;
-	out->waiting_ms = j->nwaiting > 0 ? now_ms() - j->waiting_since : 0;
-	(void)pthread_mutex_lock(&j->lock);
-	TAILQ_FOREACH (s, &j->live, next) {
-		out->used += s->size;
-		out->current = s->number;
+	if (j->nwaiting > 0) {
+		out->waiting_ms = now_ms() - STAILQ_FIRST(&j->waiting)->since_ms;
 	}
-	s = TAILQ_LAST(&j->live, journal_segments);
-	out->used = out->used - s->size + j->offset + j->claimed;
-	out->free = j->ready_octets + s->size - j->offset;
-	out->free -= out->free > j->claimed ? j->claimed : out->free;
+	(void)pthread_mutex_lock(&j->lock);
+	out->used = journal_used(j);
 	TAILQ_FOREACH (s, &j->spent, next) {
-		out->used += s->size;
 		out->going += s->size;
 	}
+	s = TAILQ_LAST(&j->live, journal_segments);
+	out->free = j->ready_octets + s->size - j->offset;
+	out->free -= out->free > j->claimed ? j->claimed : out->free;
+	out->current = s->number;
 	out->oldest = TAILQ_FIRST(&j->live)->number;
 	out->flushes = j->flushes;
 	out->batches = j->batches;
@@ -620,7 +418,8 @@ journal_threads_start(struct journal *j)
 	/* Threads take no signals: the loop's handlers run on its thread. */
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(&j->flusher, NULL, flusher_main, j);
+	error = pthread_create(&j->flusher, NULL, journal_flusher_main,
+	    j);
 	if (error == 0) {
 		error = pthread_create(&j->keeper, NULL, journal_keeper_main,
 		    j);
@@ -646,8 +445,8 @@ stop_threads(struct journal *j)
 	j->started = false;
 }
 
-/* A spool at rest: no segment has a batch of its own number. What still has is
-   renamed, the oldest first, one after the other. */
+/* A spool at rest: no segment has a batch of its own. What still has is renamed,
+   the oldest first, one after the other. */
 static void
 leave_nothing(struct journal *j)
 {
@@ -656,10 +455,9 @@ leave_nothing(struct journal *j)
 
 	TAILQ_CONCAT(&j->spent, &j->live, next);
 	TAILQ_FOREACH (s, &j->spent, next) {
-		ret = s->bad ? journal_set_aside(j, s) :
+		ret = s->bad ? journal_segment_set_aside(j, s) :
 		    journal_segment_rename(j, s, j->next_number++, false);
-		if (ret == -1 ||
-		    io_fsync("journal.close.sync", j->dir) == -1) {
+		if (ret == -1 || io_fsync("journal.close.sync", j->dir) == -1) {
 			return; /* the next start reads them: nothing lives */
 		}
 	}
@@ -681,8 +479,8 @@ free_buffers(struct journal_buffers *l)
 {
 	struct journal_buffer *b;
 
-	while ((b = STAILQ_FIRST(l)) != NULL) {
-		STAILQ_REMOVE_HEAD(l, next);
+	while ((b = TAILQ_FIRST(l)) != NULL) {
+		TAILQ_REMOVE(l, b, next);
 		journal_buffer_free(b);
 	}
 }

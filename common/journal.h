@@ -5,21 +5,21 @@
  *
  * The directory journal/ below the spool directory holds
  *
- *   N         a segment: its number as 13 base-32 digits (common/qid.h); also a
- *             free one, which has no batch of its own number
- *   .N        a free one; or what a start, cut by a crash, was copying to
- *   N.bad     kept aside for people: a segment with a damaged batch inside
+ *   N-S       a segment: its number and its salt, each 13 base-32 digits
+ *             (common/qid.h); also a free one, which has no batch of its own
+ *   .N-S      a free one; or what a start, cut by a crash, was copying to
+ *   N-S.bad   kept aside for people: a segment with a damaged batch inside
  *
  * A segment is a sequence of batches; each begins on a boundary of
  * JOURNAL_BLOCK octets and is never written again while the segment has that
- * number. All numbers little-endian:
+ * name. All numbers little-endian:
  *
- *   head   JOURNAL_HEAD octets: "VRDSJ\0\0\1", u64 segment number, u64 batch
- *          number (one more than the one before, over all segments), u32
- *          offset in the segment, u32 octets of entries, u32 entries, u32
- *          flags (JOURNAL_COPY*), u32 CRC-32C of the entries, u64 the first
- *          segment of the copies (JOURNAL_COPIED only), u32 CRC-32C of the
- *          head so far
+ *   head   JOURNAL_HEAD octets: "VRDSJ\0\0\1", u64 segment number, u64 its
+ *          salt, u64 batch number (one more than the one before, over all
+ *          segments), u32 offset in the segment, u32 octets of entries, u32
+ *          entries, u32 flags (JOURNAL_COPY*), u32 CRC-32C of the entries, u64
+ *          the first segment of the copies (JOURNAL_COPIED only), u32 CRC-32C
+ *          of the head so far
  *   then   the entries: u32 octets of the body, u8 kind, u64 queue id, body;
  *          zeros up to the next boundary
  *
@@ -28,12 +28,19 @@
  * dots go. From then on nothing older than the first of these segments counts:
  * so the old ones may go in any order.
  *
- * What does not bear the segment's own number and offset is of an older life of
- * the file: stale, never damage. Exactly one flush is in flight, and a batch is
- * written after the flush before it has returned; so a bad batch at the very
- * end was cut by a crash, before anybody was told, and a bad batch (or a gap in
- * the batch numbers that is not in front of a copy) with a good one after it is
- * damage: reported, the segment kept as N.bad, the rest used.
+ * What does not bear the segment's own number, salt and offset is of an older
+ * life of the file: stale, never damage. The salt is drawn at random with each
+ * number: mail may hold what looks like a batch of a segment to come, and stale
+ * octets are looked at behind the last batch; but nobody can know the salt. Also
+ * a number that is used twice, because a power cut took a name back, does no
+ * harm.
+ *
+ * Exactly one flush is in flight, and a batch is written after the flush before
+ * it has returned; so a bad batch at the very end was cut by a crash, before
+ * anybody was told. A bad batch with a good one after it, a gap in the batch
+ * numbers, and a segment without a batch in front of others (but neither in
+ * front of a copy: a start may follow a crash) are damage: reported, the segment
+ * kept as .bad, the rest used.
  *
  * An entry's position is `lsn': segment number << 32 | offset of the entry. It
  * rises with each entry.
@@ -144,12 +151,15 @@ enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED, JOURNAL_COMPANY };
 struct journal_entry {
 	STAILQ_ENTRY(journal_entry) next;
 	void (*done)(struct journal_entry *e); /* on the loop, never inside
-	                               a call; in order of position; may free e */
+	                               a call; in order of position; may free e,
+	                               may append, must not close */
 	void *arg;      /* the caller's */
 	uint64_t lsn;   /* when done */
 	int error;      /* 0: durable. ENOSPC: refused while it waited */
-	size_t octets;  /* the journal's */
-	char *waiting;  /* the journal's: its encoding, while it waits */
+	/* the journal's: */
+	size_t octets;
+	char *waiting;  /* its encoding, while it waits */
+	uint64_t since_ms;
 };
 
 /*
@@ -212,14 +222,14 @@ journal_round(uint64_t octets)
 }
 
 struct journal_batch {
-	uint64_t segment, number, first;
+	uint64_t segment, salt, number, first;
 	uint32_t offset, octets, entries, flags;
 	uint32_t end;      /* where the next batch begins */
 	struct slice body;
 };
 enum journal_decoded {
 	JOURNAL_GOOD,
-	JOURNAL_STALE,   /* not of this segment and offset, or nothing */
+	JOURNAL_STALE,   /* not of this segment, salt and offset, or nothing */
 	JOURNAL_DAMAGED, /* its head is right, its entries are not: all of *out
 	                    but the body is set */
 };
@@ -229,9 +239,10 @@ void journal_encode_head(const struct journal_batch *b, uint32_t crc, char *out)
 /* The head of an entry: JOURNAL_ENTRY_HEAD octets. */
 void journal_encode_entry(uint8_t kind, uint64_t qid, uint32_t octets,
     char *out);
-/* The batch at `offset' of the segment `number', whose octets are `segment'. */
+/* The batch at `offset' of the segment `number' with that salt, whose octets are
+   `segment'. */
 enum journal_decoded journal_decode(struct slice segment, uint64_t number,
-    uint32_t offset, struct journal_batch *out);
+    uint64_t salt, uint32_t offset, struct journal_batch *out);
 /* Cut the next entry off *body; false at the end (or what cannot be, after a
    right checksum: *body is not empty then). */
 bool journal_next(struct slice *body, uint8_t *kind, uint64_t *qid,

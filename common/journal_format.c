@@ -17,13 +17,14 @@ journal_encode_head(const struct journal_batch *b, uint32_t crc, char *out)
 	memset(out, 0, JOURNAL_HEAD);
 	memcpy(out, magic, sizeof(magic));
 	put_u64(out + 8, b->segment);
-	put_u64(out + 16, b->number);
-	put_u32(out + 24, b->offset);
-	put_u32(out + 28, b->octets);
-	put_u32(out + 32, b->entries);
-	put_u32(out + 36, b->flags);
-	put_u32(out + 40, crc);
-	put_u64(out + 44, b->first);
+	put_u64(out + 16, b->salt);
+	put_u64(out + 24, b->number);
+	put_u32(out + 32, b->offset);
+	put_u32(out + 36, b->octets);
+	put_u32(out + 40, b->entries);
+	put_u32(out + 44, b->flags);
+	put_u32(out + 48, crc);
+	put_u64(out + 52, b->first);
 	put_u32(out + HEAD_CRC_AT, crc32c(0, out, HEAD_CRC_AT));
 }
 
@@ -36,8 +37,8 @@ journal_encode_entry(uint8_t kind, uint64_t qid, uint32_t octets, char *out)
 }
 
 enum journal_decoded
-journal_decode(struct slice segment, uint64_t number, uint32_t offset,
-    struct journal_batch *out)
+journal_decode(struct slice segment, uint64_t number, uint64_t salt,
+    uint32_t offset, struct journal_batch *out)
 {
 	struct dec d;
 	uint32_t crc, left;
@@ -50,6 +51,7 @@ journal_decode(struct slice segment, uint64_t number, uint32_t offset,
 	    JOURNAL_HEAD - sizeof(magic)));
 	memset(out, 0, sizeof(*out));
 	out->segment = dec_u64(&d);
+	out->salt = dec_u64(&d);
 	out->number = dec_u64(&d);
 	out->offset = dec_u32(&d);
 	out->octets = dec_u32(&d);
@@ -59,7 +61,8 @@ journal_decode(struct slice segment, uint64_t number, uint32_t offset,
 	out->first = dec_u64(&d);
 	d = dec_make(slice_make(segment.p + offset + HEAD_CRC_AT, 4));
 	if (dec_u32(&d) != crc32c(0, segment.p + offset, HEAD_CRC_AT) ||
-	    out->segment != number || out->offset != offset) {
+	    out->segment != number || out->salt != salt ||
+	    out->offset != offset) {
 		return JOURNAL_STALE;
 	}
 	left = (uint32_t)(segment.n - offset) - JOURNAL_HEAD;

@@ -2,10 +2,12 @@
  * journal_int - what the journal's own files share. Nobody else includes it.
  *
  *   journal_format.c  a batch in memory
+ *   journal_look.c    which segments there are, and where their batches
  *   journal_scan.c    reading a journal, changing nothing
  *   journal_ring.c    segments: made, renamed, given up; the keeper's work
  *   journal_start.c   open, copy, start
- *   journal.c         append, flush, close; the threads
+ *   journal_flush.c   the flusher's work
+ *   journal.c         the loop's work: append, answer; close
  *
  * Three worlds: the *loop* owns the buffer that is being filled and what waits
  * for room; the *flusher* writes and flushes, and owns the place where it does;
@@ -20,11 +22,12 @@
 #include "common/journal.h"
 #include "common/strbuf.h"
 
-#define JOURNAL_NAME_MAX 24
+#define JOURNAL_NAME_MAX 36
+#define JOURNAL_PARTS    64 /* buffers in a batch */
 
 struct journal_segment {
 	TAILQ_ENTRY(journal_segment) next;
-	uint64_t number;
+	uint64_t number, salt;
 	uint32_t size;
 	int fd;
 	bool dot;    /* its name has a dot */
@@ -36,12 +39,12 @@ STAILQ_HEAD(journal_entries, journal_entry);
 
 /* What one turn of the loop, or several, have appended: whole entries. */
 struct journal_buffer {
-	STAILQ_ENTRY(journal_buffer) next;
+	TAILQ_ENTRY(journal_buffer) next;
 	struct journal_entries entries;
 	uint32_t n;      /* entries */
 	struct strbuf b;
 };
-STAILQ_HEAD(journal_buffers, journal_buffer);
+TAILQ_HEAD(journal_buffers, journal_buffer);
 
 struct journal {
 	struct event_base *base;
@@ -59,7 +62,6 @@ struct journal {
 	struct journal_entries waiting, refused;
 	size_t nwaiting;
 	bool tell_waiting;     /* the first waits: pressure */
-	uint64_t waiting_since; /* ms */
 	uint64_t floor;
 	void (*failed_cb)(void *arg, int error);
 	void *failed_arg;
@@ -73,6 +75,7 @@ struct journal {
 	pthread_cond_t flush_wake, keep_wake;
 	/* below `lock': */
 	struct journal_buffers sealed, spare;
+	unsigned nspare;
 	struct journal_entries done;
 	struct journal_segments live;  /* oldest first; the last is current */
 	struct journal_segments ready; /* free, and named after all live ones */
@@ -85,45 +88,95 @@ struct journal {
 	uint64_t next_batch;
 	uint64_t flushes, batches, nentries, octets;
 	int error;             /* of a write or flush: nothing is written more */
-	int keeper_error;      /* to be logged by the loop; 0: none */
-	bool changed;          /* segments: to be told to the owner */
+	int trouble;           /* of the keeper's: to be logged by the loop */
+	bool changed;          /* segments, or the use: the owner is to be told */
+	bool above_half;       /* of the ring is in use */
 	bool flusher_idle, stop;
 };
 
-/* journal_scan.c */
+/* journal_look.c */
 struct journal_found {
 	struct journal_segments segments; /* all that have names; by number,
 	                                     those with a dot first */
 	uint64_t first;      /* segments below hold nothing that counts */
 	uint64_t last_batch, last_number; /* the largest */
 	uint64_t newest_us;  /* of any file's times */
+	unsigned strange;    /* names that are not ours; one of them: */
+	char strange_name[64];
 };
-void journal_segment_name(uint64_t number, bool dot,
+
+struct journal_seen_batch {
+	uint32_t offset, end;
+	uint64_t number;
+	bool copy;
+};
+struct journal_seen_bad {
+	uint32_t offset;
+	const char *why;
+};
+/* What was seen in a segment. */
+struct journal_seen {
+	struct journal_segment *s;
+	struct journal_seen_batch *batches;
+	size_t n;
+	struct journal_seen_bad *bad; /* with a good batch behind it, or what
+	                                 cannot be read */
+	size_t nbad;
+	bool cut;            /* a bad batch after the last good one, at: */
+	uint32_t cut_at;
+};
+struct journal_look {
+	int dir;
+	struct journal_found *found;
+	struct journal_seen *seen; /* for each of found->segments */
+	size_t n;
+	char *buf;           /* for the largest segment */
+	size_t cap;
+	uint64_t copied;     /* number of the last batch JOURNAL_COPIED */
+};
+
+void journal_segment_name(const struct journal_segment *s,
     char out[JOURNAL_NAME_MAX]);
+/* Fills *l, whose `dir' and `found' are set, and *found; 0, or -1 with errno and
+   nothing to clear. */
+int journal_look(struct journal_look *l);
+void journal_look_clear(struct journal_look *l); /* not `found' */
+/* `n' octets from `at' on into l->buf: 0 or -1. */
+int journal_load(struct journal_look *l, const struct journal_segment *s,
+    uint32_t at, uint32_t n);
+void journal_found_clear(struct journal_found *f);
+
+/* journal_scan.c */
 int journal_read(int dir, journal_entry_cb *cb,
     void (*bad)(void *arg, uint64_t segment, uint64_t offset, const char *why),
     void *arg, struct journal_report *report, struct journal_found *found);
-void journal_found_clear(struct journal_found *f);
 
 /* journal_ring.c; all block */
 /* A new file of zeros under a name with a dot, flushed. NULL with errno. */
 struct journal_segment *journal_segment_make(struct journal *j,
     uint64_t number);
+/* With a new salt when the number is another. */
 int journal_segment_rename(struct journal *j, struct journal_segment *s,
     uint64_t number, bool dot);
-/* Its name becomes N.bad. */
-int journal_set_aside(struct journal *j, const struct journal_segment *s);
+int journal_segment_unlink(struct journal *j, const struct journal_segment *s);
+/* Kept for people: N-S.bad. */
+int journal_segment_set_aside(struct journal *j,
+    const struct journal_segment *s);
 void journal_segment_free(struct journal_segment *s); /* and closes */
 void *journal_keeper_main(void *arg);
 
-/* journal.c */
+/* journal_flush.c */
+struct journal_buffer *journal_buffer_new(void);
+void journal_buffer_free(struct journal_buffer *b);
 /* One batch at `offset' of a segment: entries are `parts' together. */
 int journal_write_batch(const char *site, struct journal_segment *s,
     struct journal_batch *b, const struct slice *parts, size_t nparts);
 void journal_tell_loop(struct journal *j);
+/* Below `lock': octets in use. */
+uint64_t journal_used(const struct journal *j);
+void *journal_flusher_main(void *arg);
+
+/* journal.c */
 int journal_threads_start(struct journal *j);
-/* Entries into segments from now on. */
-struct journal_buffer *journal_buffer_new(void);
-void journal_buffer_free(struct journal_buffer *b);
 
 #endif

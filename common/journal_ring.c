@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,27 @@ fill(int fd, uint32_t size)
 	return ret;
 }
 
+/* Known to nobody who sends mail. */
+static uint64_t
+draw_salt(void)
+{
+	uint64_t salt;
+
+	if (getrandom(&salt, sizeof(salt), 0) != sizeof(salt)) {
+		log_panic("journal: no random octets: errno %d", errno);
+	}
+	return salt;
+}
+
+int
+journal_segment_unlink(struct journal *j, const struct journal_segment *s)
+{
+	char name[JOURNAL_NAME_MAX];
+
+	journal_segment_name(s, name);
+	return io_unlinkat("journal.unlink", j->dir, name, 0);
+}
+
 struct journal_segment *
 journal_segment_make(struct journal *j, uint64_t number)
 {
@@ -50,18 +72,19 @@ journal_segment_make(struct journal *j, uint64_t number)
 	int saved;
 
 	s->number = number;
+	s->salt = draw_salt();
 	s->dot = true;
 	s->size = j->segment_size;
-	journal_segment_name(number, true, name);
+	journal_segment_name(s, name);
 	s->fd = io_openat("journal.make.open", j->dir, name, O_RDWR | O_CREAT |
-	    O_TRUNC | O_NOFOLLOW, 0600);
+	    O_EXCL | O_NOFOLLOW, 0600);
 	if (s->fd != -1 && fill(s->fd, s->size) == 0 &&
 	    io_fsync("journal.make.sync", s->fd) == 0) {
 		return s;
 	}
 	saved = errno;
 	if (s->fd != -1) {
-		(void)io_unlinkat("journal.make.undo", j->dir, name, 0);
+		(void)journal_segment_unlink(j, s);
 	}
 	journal_segment_free(s);
 	errno = saved;
@@ -72,31 +95,37 @@ int
 journal_segment_rename(struct journal *j, struct journal_segment *s,
     uint64_t number, bool dot)
 {
+	struct journal_segment after = *s;
 	char from[JOURNAL_NAME_MAX], to[JOURNAL_NAME_MAX];
 
-	journal_segment_name(s->number, s->dot, from);
-	journal_segment_name(number, dot, to);
+	after.number = number;
+	after.dot = dot;
+	if (number != s->number) {
+		after.salt = draw_salt();
+	}
+	journal_segment_name(s, from);
+	journal_segment_name(&after, to);
 	if (io_renameat("journal.rename", j->dir, from, j->dir, to) == -1) {
 		return -1;
 	}
-	s->number = number;
-	s->dot = dot;
+	*s = after;
 	return 0;
 }
 
-/* -- the keeper ------------------------------------------------------------------- */
-
-/* Kept for people: N.bad. */
 int
-journal_set_aside(struct journal *j, const struct journal_segment *s)
+journal_segment_set_aside(struct journal *j, const struct journal_segment *s)
 {
 	char name[JOURNAL_NAME_MAX], aside[JOURNAL_NAME_MAX + 4];
+	size_t n;
 
-	journal_segment_name(s->number, s->dot, name);
-	(void)memcpy(aside, name, strlen(name) + 1);
-	(void)memcpy(aside + strlen(name), ".bad", 5);
+	journal_segment_name(s, name);
+	n = strlen(name);
+	memcpy(aside, name, n);
+	memcpy(aside + n, ".bad", 5);
 	return io_renameat("journal.aside", j->dir, name, j->dir, aside);
 }
+
+/* -- the keeper ------------------------------------------------------------------- */
 
 enum step {
 	STEP_NOTHING,
@@ -111,17 +140,15 @@ static enum step
 recycle(struct journal *j, struct journal_segment *s, uint64_t number,
     bool *keep)
 {
-	char name[JOURNAL_NAME_MAX];
 	int ret;
 
 	*keep = *keep && !s->bad && s->size == j->segment_size;
 	if (*keep) {
 		ret = journal_segment_rename(j, s, number, false);
 	} else if (s->bad) {
-		ret = journal_set_aside(j, s);
+		ret = journal_segment_set_aside(j, s);
 	} else {
-		journal_segment_name(s->number, s->dot, name);
-		ret = io_unlinkat("journal.retire.unlink", j->dir, name, 0);
+		ret = journal_segment_unlink(j, s);
 	}
 	if (ret == -1) {
 		return STEP_AGAIN;
@@ -134,13 +161,16 @@ static enum step
 make_one(struct journal *j, uint64_t number, struct journal_segment **out)
 {
 	struct journal_segment *s = journal_segment_make(j, number);
+	int saved;
 
 	if (s == NULL) {
 		return STEP_AGAIN;
 	}
 	if (journal_segment_rename(j, s, number, false) == -1 ||
 	    io_fsync("journal.make.dirsync", j->dir) == -1) {
+		saved = errno;
 		journal_segment_free(s);
+		errno = saved;
 		return STEP_FATAL;
 	}
 	*out = s;
@@ -161,7 +191,7 @@ pause_or_wake(struct journal *j)
 {
 	struct timespec ts;
 
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* as its condattr says */
 	ts.tv_sec += PAUSE_S;
 	(void)pthread_cond_timedwait(&j->keep_wake, &j->lock, &ts);
 }
@@ -208,20 +238,18 @@ keeper_failed(struct journal *j, enum step how, bool *told)
 {
 	const int error = errno;
 
+	if (how == STEP_FATAL && j->error == 0) {
+		j->error = error;
+		(void)pthread_cond_signal(&j->flush_wake);
+	}
 	if (!*told) {
-		j->keeper_error = error;
-		journal_tell_loop(j);
+		j->trouble = error; /* the log is the loop's */
 		*told = true;
 	}
+	journal_tell_loop(j);
 	if (how == STEP_AGAIN) {
 		pause_or_wake(j);
-		return;
 	}
-	if (j->error == 0) {
-		j->error = error;
-	}
-	(void)pthread_cond_signal(&j->flush_wake);
-	journal_tell_loop(j);
 }
 
 void *

@@ -1,288 +1,51 @@
 /*
- * Reading a journal: first where its batches are, segment by segment; then,
- * when it is known which segments count, their entries.
+ * Reading a journal: when it is known where batches are (common/journal_look.c)
+ * and which segments count, their entries, in order.
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/io.h"
 #include "common/journal_int.h"
-#include "common/qid.h"
-#include "common/xmalloc.h"
-
-#define READ_SIZE (1024u * 1024)
-
-struct batch {
-	uint32_t offset, end;
-	uint64_t number;
-	bool copy;
-};
-
-/* What was seen in a segment. */
-struct seen {
-	struct journal_segment *s;
-	struct batch *batches;
-	size_t n;
-	struct place {
-		uint32_t offset;
-		const char *why;
-	} *bad;
-	size_t nbad;
-	bool cut;        /* damage after the last good batch */
-	uint32_t cut_at;
-};
 
 struct scan {
-	int dir;
-	char *buf;
-	size_t cap;
-	struct seen *seen;
-	size_t n;
-	uint64_t copied; /* number of the last batch JOURNAL_COPIED */
-	struct journal_found *found;
+	struct journal_look look;
 	journal_entry_cb *cb;
 	void (*bad)(void *arg, uint64_t segment, uint64_t offset,
 	    const char *why);
 	void *arg;
 	struct journal_report *report;
+	/* on the way: */
+	struct journal_seen *before; /* the last with a good batch */
+	struct journal_seen *behind; /* segments without a good batch from here
+	                                on, behind that; NULL: none */
+	uint64_t expect;             /* the next batch; 0: any */
 };
 
-/* -- names --------------------------------------------------------------------- */
-
-void
-journal_segment_name(uint64_t number, bool dot, char out[JOURNAL_NAME_MAX])
-{
-	char id[QID_TEXT + 1];
-
-	qid_format(number, id);
-	(void)snprintf(out, JOURNAL_NAME_MAX, "%s%s", dot ? "." : "", id);
-}
-
-static uint64_t
-time_us(struct timespec t)
-{
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static void
-note_times(struct journal_found *f, const struct stat *st)
-{
-	if (time_us(st->st_ctim) > f->newest_us) {
-		f->newest_us = time_us(st->st_ctim);
-	}
-	if (time_us(st->st_mtim) > f->newest_us) {
-		f->newest_us = time_us(st->st_mtim);
-	}
-}
-
-/* By number, those with a dot in front of all others. */
-static void
-insert(struct journal_found *f, struct journal_segment *s)
-{
-	struct journal_segment *at;
-
-	TAILQ_FOREACH_REVERSE (at, &f->segments, journal_segments, next) {
-		if (at->dot != s->dot ? at->dot : at->number < s->number) {
-			TAILQ_INSERT_AFTER(&f->segments, at, s, next);
-			return;
-		}
-	}
-	TAILQ_INSERT_HEAD(&f->segments, s, next);
-}
-
-static int
-add_name(struct scan *sc, const char *name)
-{
-	struct journal_segment *s;
-	struct stat st;
-	bool dot = name[0] == '.';
-	uint64_t number;
-	int fd;
-
-	if (!qid_parse(slice_of(name + (dot ? 1 : 0)), &number) ||
-	    number == 0 || number > UINT32_MAX) {
-		return 0;
-	}
-	fd = io_openat("journal.open", sc->dir, name, O_RDONLY | O_NOFOLLOW |
-	    O_NONBLOCK, 0);
-	if (fd == -1) {
-		return errno == ENOENT ? 0 : -1; /* it went meanwhile */
-	}
-	if (fstat(fd, &st) == -1) {
-		(void)close(fd);
-		return -1;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		(void)close(fd);
-		return 0;
-	}
-	note_times(sc->found, &st);
-	s = xcalloc(1, sizeof(*s));
-	s->number = number;
-	s->dot = dot;
-	s->fd = fd;
-	s->size = st.st_size > (off_t)JOURNAL_SEGMENT_MAX ?
-	    JOURNAL_SEGMENT_MAX : (uint32_t)st.st_size;
-	if (number > sc->found->last_number) {
-		sc->found->last_number = number;
-	}
-	insert(sc->found, s);
-	return 0;
-}
-
-static int
-find_names(struct scan *sc)
-{
-	struct stat st;
-	struct dirent *de;
-	DIR *d;
-	int fd = openat(sc->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd == -1 || fstat(fd, &st) == -1 || (d = fdopendir(fd)) == NULL) {
-		if (fd != -1) {
-			(void)close(fd);
-		}
-		return -1;
-	}
-	note_times(sc->found, &st);
-	errno = 0;
-	while (ret == 0 && (de = readdir(d)) != NULL) {
-		ret = add_name(sc, de->d_name);
-		errno = 0;
-	}
-	if (errno != 0) {
-		ret = -1;
-	}
-	(void)closedir(d);
-	return ret;
-}
-
-/* -- the first look ----------------------------------------------------------------- */
-
-static void
-add_bad(struct seen *se, uint32_t offset, const char *why)
-{
-	se->bad = xreallocarray(se->bad, se->nbad + 1, sizeof(*se->bad));
-	se->bad[se->nbad++] = (struct place){ offset, why };
-}
-
-/* The whole file; what the disk does not give is zeros, and told. */
-static void
-load(struct scan *sc, struct seen *se)
-{
-	size_t at = 0, want;
-	ssize_t n;
-
-	if (sc->cap < se->s->size) {
-		free(sc->buf);
-		sc->cap = se->s->size;
-		sc->buf = xmalloc(sc->cap);
-	}
-	while (at < se->s->size) {
-		want = se->s->size - at < READ_SIZE ? se->s->size - at :
-		    READ_SIZE;
-		n = pread(se->s->fd, sc->buf + at, want, (off_t)at);
-		if (n == -1 && errno == EINTR) {
-			continue;
-		}
-		if (n == 0) {
-			se->s->size = (uint32_t)at;
-			return;
-		}
-		if (n == -1) {
-			want = want > JOURNAL_BLOCK ? JOURNAL_BLOCK : want;
-			n = pread(se->s->fd, sc->buf + at, want, (off_t)at);
-			if (n <= 0) {
-				add_bad(se, (uint32_t)at, "cannot be read");
-				memset(sc->buf + at, 0, want);
-				n = (ssize_t)want;
-			}
-		}
-		at += (size_t)n;
-	}
-}
-
+/* Beside a running journal: retired while we read. */
 static bool
-is_whole(const struct journal_batch *b)
+is_gone(const struct scan *sc, const struct journal_segment *s)
 {
-	struct slice body = b->body, entry;
-	uint32_t n = 0;
-	uint8_t kind;
-	uint64_t qid;
+	char name[JOURNAL_NAME_MAX];
+	struct stat st;
 
-	while (journal_next(&body, &kind, &qid, &entry)) {
-		n++;
-	}
-	return body.n == 0 && n == b->entries;
+	journal_segment_name(s, name);
+	return fstatat(sc->look.dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1 &&
+	    errno == ENOENT;
 }
-
-static void
-add_batch(struct scan *sc, struct seen *se, const struct journal_batch *b)
-{
-	if ((se->n & (se->n - 1)) == 0) {
-		se->batches = xreallocarray(se->batches, se->n == 0 ? 1 :
-		    se->n * 2, sizeof(*se->batches));
-	}
-	se->batches[se->n++] = (struct batch){ b->offset, b->end, b->number,
-		(b->flags & JOURNAL_COPY) != 0 };
-	if (b->number > sc->found->last_batch) {
-		sc->found->last_batch = b->number;
-	}
-	if ((b->flags & JOURNAL_COPIED) != 0 && b->number >= sc->copied) {
-		sc->copied = b->number;
-		sc->found->first = b->first;
-	}
-}
-
-static void
-look(struct scan *sc, struct seen *se)
-{
-	struct slice all = slice_make(sc->buf, se->s->size);
-	struct journal_batch b;
-	uint32_t at = 0, from = 0, end;
-	const char *why = NULL;
-	enum journal_decoded d;
-
-	while (at < se->s->size) {
-		d = journal_decode(all, se->s->number, at, &b);
-		if (d == JOURNAL_GOOD && is_whole(&b)) {
-			if (at > from) {
-				add_bad(se, from, why != NULL ? why :
-				    "a batch with a damaged head");
-			}
-			add_batch(sc, se, &b);
-			at = from = b.end;
-			why = NULL;
-			continue;
-		}
-		end = at + JOURNAL_BLOCK;
-		if (d != JOURNAL_STALE) {
-			why = "a damaged batch";
-			end = b.end;
-			if (!se->cut || se->cut_at < from) {
-				se->cut_at = at;
-			}
-			se->cut = true;
-		}
-		at = end;
-	}
-	se->cut = se->cut && se->cut_at >= from;
-}
-
-/* -- the entries ------------------------------------------------------------------------ */
 
 static void
 tell_bad(struct scan *sc, struct journal_segment *s, uint64_t offset,
     const char *why)
 {
+	sc->expect = 0; /* what follows from this is no news */
+	if (is_gone(sc, s)) {
+		return;
+	}
 	sc->report->bad++;
 	s->bad = true;
 	if (sc->bad != NULL) {
@@ -291,32 +54,22 @@ tell_bad(struct scan *sc, struct journal_segment *s, uint64_t offset,
 }
 
 static int
-read_batch(struct scan *sc, struct seen *se, const struct batch *at)
+read_batch(struct scan *sc, const struct journal_segment *s,
+    const struct journal_seen_batch *at)
 {
+	const uint32_t end = at->end < s->size ? at->end : s->size;
 	struct slice body, entry;
 	struct journal_batch b;
-	uint32_t n = at->end - at->offset, done = 0;
 	uint64_t qid, lsn;
 	uint8_t kind;
-	ssize_t got;
 
-	if (at->end > se->s->size) {
-		n = se->s->size - at->offset;
-	}
-	while (done < n) {
-		got = pread(se->s->fd, sc->buf + at->offset + done, n - done,
-		    (off_t)at->offset + done);
-		if (got <= 0 && !(got == -1 && errno == EINTR)) {
-			return -1;
-		}
-		done += got > 0 ? (uint32_t)got : 0;
-	}
-	if (journal_decode(slice_make(sc->buf, at->offset + n),
-	    se->s->number, at->offset, &b) != JOURNAL_GOOD) {
+	if (journal_load(&sc->look, s, at->offset, end - at->offset) == -1 ||
+	    journal_decode(slice_make(sc->look.buf, end), s->number, s->salt,
+	    at->offset, &b) != JOURNAL_GOOD) {
 		return -1;
 	}
 	body = b.body;
-	lsn = se->s->number << 32 | (at->offset + JOURNAL_HEAD);
+	lsn = s->number << 32 | (at->offset + JOURNAL_HEAD);
 	while (journal_next(&body, &kind, &qid, &entry)) {
 		sc->report->entries++;
 		sc->cb(sc->arg, lsn, kind, qid, entry);
@@ -326,46 +79,79 @@ read_batch(struct scan *sc, struct seen *se, const struct batch *at)
 	return 0;
 }
 
+/* What was between the last good batch and this one, and is not there. */
+static void
+tell_gap(struct scan *sc, struct journal_seen *se,
+    const struct journal_seen_batch *at)
+{
+	struct journal_seen *e;
+
+	if (at->copy) { /* a start, after a crash */
+		return;
+	}
+	for (e = sc->behind; e != NULL && e < se; e++) {
+		if (e->n == 0) {
+			tell_bad(sc, e->s, e->cut ? e->cut_at : 0, e->cut ?
+			    "a damaged batch" :
+			    "no batch, but batches behind it");
+		}
+	}
+	if (sc->expect != 0 && at->number != sc->expect) {
+		e = sc->before;
+		tell_bad(sc, e->s, e->cut ? e->cut_at :
+		    e->batches[e->n - 1].end, "batches are missing behind it");
+	}
+}
+
+/* False: the segment went meanwhile. */
+static bool
+read_segment(struct scan *sc, struct journal_seen *se)
+{
+	size_t i, b = 0;
+
+	for (i = 0; i < se->n; i++) {
+		const struct journal_seen_batch *at = &se->batches[i];
+
+		for (; b < se->nbad && se->bad[b].offset < at->offset; b++) {
+			tell_bad(sc, se->s, se->bad[b].offset, se->bad[b].why);
+		}
+		tell_gap(sc, se, at);
+		sc->behind = NULL;
+		if (read_batch(sc, se->s, at) == -1) {
+			if (is_gone(sc, se->s)) {
+				sc->expect = 0;
+				return false;
+			}
+			tell_bad(sc, se->s, at->offset, "cannot be read again");
+		}
+		sc->expect = at->number + 1;
+		sc->before = se;
+	}
+	for (; b < se->nbad; b++) {
+		tell_bad(sc, se->s, se->bad[b].offset, se->bad[b].why);
+	}
+	return true;
+}
+
 /* The order of segments is that of their numbers, their batches' likewise. */
 static void
 read_all(struct scan *sc)
 {
-	uint64_t expect = 0;
-	struct seen *before = NULL;
-	size_t i, k, b;
+	size_t i;
 
-	for (i = 0; i < sc->n; i++) {
-		struct seen *se = &sc->seen[i];
+	for (i = 0; i < sc->look.n; i++) {
+		struct journal_seen *se = &sc->look.seen[i];
 
-		if (se->s->dot || se->s->number < sc->found->first) {
+		if (se->s->dot || se->s->number < sc->look.found->first ||
+		    !read_segment(sc, se)) {
 			continue;
-		}
-		for (k = b = 0; k < se->n; k++) {
-			const struct batch *at = &se->batches[k];
-
-			for (; b < se->nbad && se->bad[b].offset < at->offset;
-			    b++) {
-				tell_bad(sc, se->s, se->bad[b].offset,
-				    se->bad[b].why);
-				expect = 0; /* told already */
-			}
-			if (expect != 0 && at->number != expect && !at->copy) {
-				tell_bad(sc, before != NULL ? before->s : se->s,
-				    at->offset, "batches in front are missing");
-			}
-			if (read_batch(sc, se, at) == -1) {
-				tell_bad(sc, se->s, at->offset,
-				    "cannot be read again");
-			}
-			expect = at->number + 1;
-			before = se;
-		}
-		for (; b < se->nbad; b++) {
-			tell_bad(sc, se->s, se->bad[b].offset, se->bad[b].why);
 		}
 		sc->report->segments += se->n > 0;
 		if (se->n > 0 || se->cut) {
 			sc->report->cut = se->cut;
+		}
+		if (se->n == 0 && sc->behind == NULL) {
+			sc->behind = se;
 		}
 	}
 }
@@ -375,52 +161,16 @@ journal_read(int dir, journal_entry_cb *cb,
     void (*bad)(void *arg, uint64_t segment, uint64_t offset, const char *why),
     void *arg, struct journal_report *report, struct journal_found *found)
 {
-	struct scan sc = { .dir = dir, .found = found, .cb = cb, .bad = bad,
-		.arg = arg, .report = report };
-	struct journal_segment *s;
-	size_t i, n = 0;
-	int ret;
+	struct scan sc = { .look = { .dir = dir, .found = found }, .cb = cb,
+		.bad = bad, .arg = arg, .report = report };
 
 	memset(report, 0, sizeof(*report));
-	memset(found, 0, sizeof(*found));
-	TAILQ_INIT(&found->segments);
-	ret = find_names(&sc);
-	if (ret == -1) {
-		journal_found_clear(found);
+	if (journal_look(&sc.look) == -1) {
 		return -1;
 	}
-	TAILQ_FOREACH (s, &found->segments, next) {
-		n++;
-	}
-	sc.seen = xcalloc(n > 0 ? n : 1, sizeof(*sc.seen));
-	TAILQ_FOREACH (s, &found->segments, next) {
-		sc.seen[sc.n].s = s;
-		if (!s->dot) {
-			load(&sc, &sc.seen[sc.n]);
-			look(&sc, &sc.seen[sc.n]);
-			s->old = sc.seen[sc.n].n > 0 || sc.seen[sc.n].cut;
-		}
-		sc.n++;
-	}
 	read_all(&sc);
-	for (i = 0; i < sc.n; i++) {
-		free(sc.seen[i].batches);
-		free(sc.seen[i].bad);
-	}
-	free(sc.seen);
-	free(sc.buf);
+	journal_look_clear(&sc.look);
 	return 0;
-}
-
-void
-journal_found_clear(struct journal_found *f)
-{
-	struct journal_segment *s;
-
-	while ((s = TAILQ_FIRST(&f->segments)) != NULL) {
-		TAILQ_REMOVE(&f->segments, s, next);
-		journal_segment_free(s);
-	}
 }
 
 int

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/io.h"
@@ -27,8 +28,8 @@ log_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
 
 	(void)arg;
 	qid_format(segment, id);
-	log_error("journal: segment %s, octet %llu: %s; kept as %s.bad, the rest "
-	    "is used", id, (unsigned long long)offset, why, id);
+	log_error("journal: segment %s, octet %llu: %s; it is kept as .bad, the "
+	    "rest is used", id, (unsigned long long)offset, why);
 }
 
 static int
@@ -50,7 +51,7 @@ open_to_write(struct journal *j, struct journal_segment *s)
 	char name[JOURNAL_NAME_MAX];
 	int fd;
 
-	journal_segment_name(s->number, s->dot, name);
+	journal_segment_name(s, name);
 	fd = io_openat("journal.open", j->dir, name, O_RDWR | O_NOFOLLOW |
 	    O_NONBLOCK, 0);
 	if (fd == -1) {
@@ -61,23 +62,67 @@ open_to_write(struct journal *j, struct journal_segment *s)
 	return 0;
 }
 
-/* Old ones with batches are spent once the copies stand; free ones of the right
-   size are used for the copies first. */
+/* Below the first that counts. */
+static bool
+is_superseded(const struct journal_segment *s, const struct journal_found *f)
+{
+	return !s->dot && s->number < f->first;
+}
+
+/* That they are superseded is to last, before one of them is used again. */
+static int
+flush_names(struct journal *j, const struct journal_found *f)
+{
+	const struct journal_segment *s;
+
+	TAILQ_FOREACH (s, &f->segments, next) {
+		if (is_superseded(s, f)) {
+			return io_fsync("journal.open.dirsync", j->dir);
+		}
+	}
+	return 0;
+}
+
+/* Those with batches that count are spent once the copies stand. The others are
+   free, and used for the copies first, or go at once: else starts that are cut,
+   again and again, would fill the disk. */
+static int
+sort_segment(struct journal *j, struct journal_segment *s, bool counts)
+{
+	if (counts || (!s->bad && s->size == j->segment_size)) {
+		if (open_to_write(j, s) == -1) {
+			return -1;
+		}
+		if (counts) {
+			TAILQ_INSERT_TAIL(&j->spent, s, next);
+		} else {
+			TAILQ_INSERT_TAIL(&j->ready, s, next);
+		}
+		j->nsegments++;
+		return 0;
+	}
+	if ((s->bad ? journal_segment_set_aside(j, s) :
+	    journal_segment_unlink(j, s)) == -1) {
+		return -1;
+	}
+	journal_segment_free(s);
+	return 0;
+}
+
 static int
 sort_segments(struct journal *j, struct journal_found *f)
 {
 	struct journal_segment *s;
 
+	if (flush_names(j, f) == -1) {
+		return -1;
+	}
 	while ((s = TAILQ_FIRST(&f->segments)) != NULL) {
-		if (open_to_write(j, s) == -1) {
-			return -1;
-		}
 		TAILQ_REMOVE(&f->segments, s, next);
-		j->nsegments++;
-		if (s->old || s->bad || s->size != j->segment_size) {
-			TAILQ_INSERT_TAIL(&j->spent, s, next);
-		} else {
-			TAILQ_INSERT_TAIL(&j->ready, s, next);
+		if (sort_segment(j, s, (s->old || s->bad) && !s->dot &&
+		    !is_superseded(s, f)) == -1) {
+			TAILQ_INSERT_HEAD(&f->segments, s, next);
+			return -1;
 		}
 	}
 	j->next_number = f->last_number + 1;
@@ -90,6 +135,7 @@ static struct journal *
 make(struct event_base *base, const struct journal_config *cfg)
 {
 	struct journal *j = xcalloc(1, sizeof(*j));
+	pthread_condattr_t monotonic;
 
 	j->base = base;
 	j->dir = j->done_fd = -1;
@@ -106,14 +152,17 @@ make(struct event_base *base, const struct journal_config *cfg)
 	TAILQ_INIT(&j->live);
 	TAILQ_INIT(&j->ready);
 	TAILQ_INIT(&j->spent);
-	STAILQ_INIT(&j->sealed);
-	STAILQ_INIT(&j->spare);
+	TAILQ_INIT(&j->sealed);
+	TAILQ_INIT(&j->spare);
 	STAILQ_INIT(&j->done);
 	STAILQ_INIT(&j->waiting);
 	STAILQ_INIT(&j->refused);
 	(void)pthread_mutex_init(&j->lock, NULL);
 	(void)pthread_cond_init(&j->flush_wake, NULL);
-	(void)pthread_cond_init(&j->keep_wake, NULL);
+	(void)pthread_condattr_init(&monotonic);
+	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&j->keep_wake, &monotonic);
+	(void)pthread_condattr_destroy(&monotonic);
 	j->filling = journal_buffer_new();
 	return j;
 }
@@ -142,6 +191,10 @@ journal_open(struct event_base *base, const struct journal_config *cfg,
 		journal_close(j);
 		errno = saved;
 		return -1;
+	}
+	if (found.strange > 0) {
+		log_warn("journal: %u names in journal/ are not ours and left "
+		    "alone, among them %s", found.strange, found.strange_name);
 	}
 	if (report.entries > 0 || report.cut > 0) {
 		log_info("journal: %llu entries in %llu batches%s",

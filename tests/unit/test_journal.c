@@ -2,6 +2,7 @@
    was reported; room, retiring, damage. */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -201,6 +202,42 @@ wait_used_below(struct world *w, uint64_t octets)
 		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
 		    -1);
 	}
+}
+
+/* The file of a segment: its name, below journal/, that ends in `end'. */
+static bool
+find_segment(struct world *w, uint64_t number, const char *end, char name[64])
+{
+	char id[QID_TEXT + 1];
+	struct dirent *de;
+	bool found = false;
+	DIR *d = fdopendir(openat(w->dir, "journal", O_RDONLY | O_DIRECTORY));
+
+	assert_non_null(d);
+	qid_format(number, id);
+	while (!found && (de = readdir(d)) != NULL) {
+		found = strncmp(de->d_name, id, QID_TEXT) == 0 &&
+		    strlen(de->d_name) == 2 * QID_TEXT + 1 + strlen(end) &&
+		    strcmp(de->d_name + 2 * QID_TEXT + 1, end) == 0;
+		if (found) {
+			assert_true(snprintf(name, 64, "journal/%s",
+			    de->d_name) < 64);
+		}
+	}
+	(void)closedir(d);
+	return found;
+}
+
+static int
+open_segment(struct world *w, uint64_t number)
+{
+	char name[64];
+	int fd;
+
+	assert_true(find_segment(w, number, "", name));
+	fd = openat(w->dir, name, O_RDWR);
+	assert_true(fd != -1);
+	return fd;
 }
 
 static void
@@ -435,8 +472,7 @@ another_size_takes_over(void **state)
 {
 	struct world *w = *state;
 	struct stat st;
-	char name[QID_TEXT + 20];
-	char id[QID_TEXT + 1];
+	int fd;
 
 	start(w);
 	append(w, 1, 1000, 'f', JOURNAL_NEW);
@@ -447,10 +483,10 @@ another_size_takes_over(void **state)
 	assert_int_equal(journal_start(w->j), 0);
 	append(w, 2, 1000, 'f', JOURNAL_NEW);
 	wait_done(w, 2);
-	qid_format(usage(w).current, id);
-	(void)snprintf(name, sizeof(name), "journal/%s", id);
-	assert_int_equal(fstatat(w->dir, name, &st, 0), 0);
+	fd = open_segment(w, usage(w).current);
+	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_size, 2 * SIZE);
+	(void)close(fd);
 }
 
 static void
@@ -496,20 +532,6 @@ a_failed_flush_is_the_end(void **state)
 
 /* -- damage --------------------------------------------------------------------- */
 
-static int
-open_current(struct world *w, uint64_t *number)
-{
-	char name[QID_TEXT + 20], id[QID_TEXT + 1];
-	int fd;
-
-	*number = usage(w).current;
-	qid_format(*number, id);
-	(void)snprintf(name, sizeof(name), "journal/%s", id);
-	fd = openat(w->dir, name, O_RDWR);
-	assert_true(fd != -1);
-	return fd;
-}
-
 /* Five batches of an entry each; the octet is flipped; what is read? */
 static void
 flip(struct world *w, int fd, off_t at)
@@ -541,7 +563,7 @@ static void
 every_octet_flipped(void **state)
 {
 	struct world *w = *state;
-	uint64_t i, number;
+	uint64_t i;
 	off_t at;
 	int fd;
 
@@ -550,7 +572,7 @@ every_octet_flipped(void **state)
 		append(w, i, 30, (char)('a' + i), JOURNAL_NEW);
 		wait_done(w, i);
 	}
-	fd = open_current(w, &number);
+	fd = open_segment(w, usage(w).current);
 	for (at = 0; at < 6 * (off_t)JOURNAL_BLOCK; at++) {
 		if (at % JOURNAL_BLOCK < 200) {
 			flip(w, fd, at);
@@ -563,8 +585,7 @@ static void
 damage_inside_is_kept_aside(void **state)
 {
 	struct world *w = *state;
-	char name[QID_TEXT + 20], id[QID_TEXT + 1];
-	struct stat st;
+	char name[64];
 	uint64_t i, number;
 	int fd;
 
@@ -573,16 +594,15 @@ damage_inside_is_kept_aside(void **state)
 		append(w, i, 30, (char)('a' + i), JOURNAL_NEW);
 		wait_done(w, i);
 	}
-	fd = open_current(w, &number);
+	number = usage(w).current;
+	fd = open_segment(w, number);
 	assert_int_equal(pwrite(fd, "XXXX", 4, 2 * JOURNAL_BLOCK + 70), 4);
 	(void)close(fd);
 	stop(w);
 	start(w);
 	assert_int_equal(w->ngot, 4);
 	assert_int_equal(w->got[1].qid, 3);
-	qid_format(number, id);
-	(void)snprintf(name, sizeof(name), "journal/%s.bad", id);
-	while (fstatat(w->dir, name, &st, 0) == -1) {
+	while (!find_segment(w, number, ".bad", name)) {
 		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
 		    -1);
 	}
