@@ -89,6 +89,9 @@ enum ipc_role {
 	M(114, CONNECTED, MASTER, REMOTE, "f:fd",                              \
 	    "answers CONNECT: a connected, non-blocking socket")               \
 	M(115, CONNECT_FAILED, MASTER, REMOTE, "s:reason", "answers CONNECT")  \
+	M(116, AGENT_DIED, MASTER, QMGR, "u:agent u:itself",                   \
+	    "this delivery agent is dead. itself 1: it crashed, or hung until " \
+	    "master killed it; 0: it was killed from outside, or chose to end")\
 	/* -- smtpd and cleanup: mail transactions -------------------------- */\
 	M(200, MAIL, SMTPD, CLEANUP,                                           \
 	    "s:reverse_path u:flags u:size s:client_addr s:client_name "       \

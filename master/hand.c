@@ -165,6 +165,21 @@ hand_channels(struct proc *p)
 }
 
 void
+hand_death(const struct proc *p, bool itself)
+{
+	struct proc *qmgr = proc_first_of(p->m, IPC_QMGR);
+
+	if (qmgr == NULL || !ipc_chan_alive(qmgr->ch) ||
+	    (p->prog->role != IPC_LOCAL && p->prog->role != IPC_REMOTE)) {
+		return;
+	}
+	ipc_begin(qmgr->ch, IPC_AGENT_DIED, 0);
+	ipc_put_u(qmgr->ch, (uint64_t)p->prog->role);
+	ipc_put_u(qmgr->ch, itself);
+	ipc_end(qmgr->ch);
+}
+
+void
 hand_down(struct proc *p)
 {
 	hand_settings(p);

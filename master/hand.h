@@ -1,6 +1,6 @@
 /*
  * hand - what a program is given by master: settings, directories, listeners,
- * the key, channels to its peers.
+ * the key, channels to its peers, the news of a peer's death.
  */
 #ifndef MASTER_HAND_H
 #define MASTER_HAND_H
@@ -11,5 +11,8 @@
 void hand_down(struct proc *p);
 /* The rows of the settings that name it, and SETTINGS_END. */
 void hand_settings(struct proc *p);
+/* Tell qmgr that a delivery agent is dead, and whether of its own doing; does
+   nothing for other programs. */
+void hand_death(const struct proc *p, bool itself);
 
 #endif

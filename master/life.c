@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/xmalloc.h"
 #include "master/backoff.h"
+#include "master/hand.h"
 #include "master/life.h"
 #include "master/listeners.h"
 #include "master/notify.h"
@@ -175,6 +176,32 @@ describe_status(int status, struct strbuf *out)
 	}
 }
 
+/*
+ * Did it die of its own doing: a crash, or silence? A kill from outside (an
+ * administrator's, the kernel's for want of memory) says nothing about what it
+ * was at, nor does an exit that it chose (log_fatal() and the like: a peer or the
+ * machine fails it).
+ */
+static bool
+died_itself(const struct proc *p, int status)
+{
+	static const int faults[] = { SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL,
+		SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ };
+	size_t i;
+
+	if (WIFEXITED(status)) {
+		return WEXITSTATUS(status) != 0 &&
+		    (WEXITSTATUS(status) < EX__BASE ||
+		    WEXITSTATUS(status) > EX__MAX); /* a sanitizer's */
+	}
+	for (i = 0; i < NELEMS(faults); i++) {
+		if (WTERMSIG(status) == faults[i]) {
+			return true;
+		}
+	}
+	return p->silent;
+}
+
 /* In the first start: is it hopeless? */
 static bool
 is_hopeless(const struct proc *p, int status)
@@ -260,6 +287,7 @@ ended(struct proc *p, int status)
 	describe_status(status, &how);
 	proc_name(p, &name);
 	proc_ended(p, &last);
+	hand_death(p, died_itself(p, status));
 	if (clean) {
 		log_debug("%s has stopped", name.p);
 	} else {

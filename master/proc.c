@@ -348,7 +348,7 @@ proc_start(struct proc *p)
 	pid_t pid = spawn(p, &control, &log);
 
 	(void)event_del(p->timer);
-	p->again = false;
+	p->again = p->silent = false;
 	p->started_ms = p->heard_ms = master_now_ms();
 	if (pid == -1) {
 		log_error("cannot start %s: %s", program_name(p->prog),
@@ -413,6 +413,7 @@ ping(struct proc *p, uint64_t now, bool grace)
 		    program_name(p->prog), (long)p->pid,
 		    (unsigned long long)(now - p->heard_ms) / 1000);
 		p->heard_ms = now; /* one line, one kill */
+		p->silent = true;
 		(void)kill(p->pid, SIGKILL);
 		return;
 	}

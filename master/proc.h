@@ -36,6 +36,7 @@ struct proc {
 	unsigned restarts, failures;
 	bool was_up;           /* this place had a READY process once */
 	bool again;            /* STOPPING: to be started again at once */
+	bool silent;           /* the watchdog has killed this process */
 	bool retire;           /* its successor takes over; never started again */
 	char *walls;           /* as READY told; NULL: nothing yet */
 };

@@ -47,6 +47,21 @@ on_channel(struct child *c, enum ipc_role peer, unsigned index, int fd)
 	}
 }
 
+static bool
+on_message(struct child *c, struct ipc_msg *m)
+{
+	struct program *p = c->arg;
+	uint64_t agent = ipc_u(m, 0);
+
+	if (m->type != IPC_AGENT_DIED ||
+	    (agent != IPC_LOCAL && agent != IPC_REMOTE)) {
+		return false;
+	}
+	qmgr_agent_died(&p->q, agent == IPC_LOCAL ? SCHED_LOCAL : SCHED_REMOTE,
+	    ipc_u(m, 1) != 0);
+	return true;
+}
+
 static void
 on_reloaded(struct child *c)
 {
@@ -67,6 +82,7 @@ static const struct child_ops child_ops = {
 	.channel = on_channel,
 	.reloaded = on_reloaded,
 	.stop = on_stop,
+	.message = on_message,
 };
 
 static void

@@ -76,6 +76,8 @@ struct qmgr {
 		bool full;           /* QMGR_HIGH_WATER is reached */
 		size_t told;         /* deliveries in the HELLO */
 		uint64_t gone_ms;
+		bool itself;         /* see sched_agent_down() */
+		bool died;           /* master has said so */
 	} agents[SCHED_AGENTS];
 };
 
@@ -114,6 +116,8 @@ uint64_t qmgr_cleanup_deadlines(struct qmgr *q);
 /* -- to_agent.c -------------------------------------------------------------- */
 
 void qmgr_agent_channel(struct qmgr *q, enum sched_agent a, int fd);
+/* Master: it is dead, of its own doing or not. Before or after the channel's end. */
+void qmgr_agent_died(struct qmgr *q, enum sched_agent a, bool itself);
 void qmgr_agent_clear(struct qmgr *q);
 void qmgr_agent_do(struct qmgr *q, const struct sched_action *a);
 /* Before actions are taken: tells the scheduler which agents are full. */

@@ -214,7 +214,15 @@ void sched_agent_running(struct sched *s, enum sched_agent a, uint64_t qid,
     uint32_t index, uint32_t attempt);
 /* After the HELLO's end: it takes deliveries. */
 void sched_agent_up(struct sched *s, enum sched_agent a);
-void sched_agent_down(struct sched *s, enum sched_agent a);
+/* Its channel is lost: nothing more for it. What it had stays in its hands until
+   sched_agent_down() says what became of it. */
+void sched_agent_lost(struct sched *s, enum sched_agent a);
+/*
+ * What it had and does not tell of in its next HELLO is delivered anew. `itself':
+ * it died, and of its own doing, so what it had is suspect (a crash mark); a kill
+ * from outside says nothing about the mail.
+ */
+void sched_agent_down(struct sched *s, enum sched_agent a, bool itself);
 /* Its channel is full: no DELIVER for now. */
 void sched_agent_pause(struct sched *s, enum sched_agent a, bool pause);
 

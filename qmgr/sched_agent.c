@@ -141,12 +141,26 @@ sched_agent_pause(struct sched *s, enum sched_agent a, bool pause)
 	s->agents[a].paused = pause;
 }
 
+static void
+suspect(struct sched *s, struct work *w)
+{
+	if (w->entry->crashes < SCHED_CRASH_HOLD) {
+		w->entry->crashes++;
+	}
+	if (!w->gone) {
+		sched_mark_add(s, w->entry->qid, IPC_MARK_CRASHED, "", 0);
+	}
+	if (w->entry->crashes >= SCHED_CRASH_ALONE) {
+		sched_withdraw(s, w); /* its other jobs are to go alone, too */
+	}
+}
+
 /*
- * The agent died with these in its hands. They are read again in a second;
- * their attempt does not count.
+ * The agent had these in its hands. They are read again in a second; their
+ * attempt does not count.
  */
 static void
-take_back(struct sched *s, struct work *w, enum sched_agent a)
+take_back(struct sched *s, struct work *w, enum sched_agent a, bool itself)
 {
 	struct rcpt *rc, *next;
 	bool had = false;
@@ -166,25 +180,25 @@ take_back(struct sched *s, struct work *w, enum sched_agent a)
 	}
 	w->crashed = true;
 	w->entry->force = w->entry->force || w->force;
-	if (w->entry->crashes < SCHED_CRASH_HOLD) {
-		w->entry->crashes++;
-	}
-	if (!w->gone) {
-		sched_mark_add(s, w->entry->qid, IPC_MARK_CRASHED, "", 0);
-	}
-	if (w->entry->crashes >= SCHED_CRASH_ALONE) {
-		sched_withdraw(s, w); /* its other jobs are to go alone, too */
+	if (itself) {
+		suspect(s, w);
 	}
 }
 
 void
-sched_agent_down(struct sched *s, enum sched_agent a)
+sched_agent_lost(struct sched *s, enum sched_agent a)
+{
+	s->agents[a].up = s->agents[a].paused = false;
+}
+
+void
+sched_agent_down(struct sched *s, enum sched_agent a, bool itself)
 {
 	struct agent *g = &s->agents[a];
 	struct work *w, *next;
 	struct ack *k, *next_ack;
 
-	g->up = g->paused = false;
+	sched_agent_lost(s, a);
 	g->ready_ms = s->mono_ms + SCHED_PAUSE_MS;
 	sched_claims_drop_running(s, a);
 	for (k = TAILQ_FIRST(&s->acks); k != NULL; k = next_ack) {
@@ -196,7 +210,7 @@ sched_agent_down(struct sched *s, enum sched_agent a)
 	}
 	for (w = TAILQ_FIRST(&s->works); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, link);
-		take_back(s, w, a);
+		take_back(s, w, a, itself);
 		sched_work_check(s, w);
 	}
 }

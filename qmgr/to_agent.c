@@ -187,14 +187,9 @@ on_returned(struct qmgr *q, const struct agent_link *l, enum sched_agent a,
 }
 
 static bool
-on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
+dispatch(struct qmgr *q, struct agent_link *l, enum sched_agent a,
+    const struct ipc_msg *m)
 {
-	struct qmgr *q = owner;
-	enum sched_agent a;
-	struct agent_link *l = link_of(q, ch, &a);
-
-	qmgr_time(q);
-	qmgr_wake(q);
 	switch ((enum ipc_type)m->type) {
 	case IPC_AGENT_HELLO:
 		return on_hello(q, l, a, m);
@@ -209,14 +204,31 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 	}
 }
 
+static bool
+on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
+{
+	struct qmgr *q = owner;
+	enum sched_agent a;
+	struct agent_link *l = link_of(q, ch, &a);
+
+	qmgr_time(q);
+	qmgr_wake(q);
+	if (dispatch(q, l, a, m)) {
+		return true;
+	}
+	l->itself = true; /* out of its mind; the channel ends with this */
+	return false;
+}
+
+/* What became of it is known: its mail is given out again. */
 static void
 down(struct qmgr *q, enum sched_agent a)
 {
 	struct agent_link *l = &q->agents[a];
 
 	ipc_chan_free(l->ch);
-	*l = (struct agent_link){ .ch = NULL };
-	sched_agent_down(q->s, a);
+	sched_agent_down(q->s, a, l->itself);
+	*l = (struct agent_link){ .ch = NULL, .gone_ms = l->gone_ms };
 }
 
 static void
@@ -224,13 +236,33 @@ on_closed(void *owner, struct ipc_chan *ch, const char *why)
 {
 	struct qmgr *q = owner;
 	enum sched_agent a;
+	struct agent_link *l = link_of(q, ch, &a);
 
-	(void)link_of(q, ch, &a);
 	log_warn("the channel to %s is lost: %s", names[a], why);
 	qmgr_time(q);
-	down(q, a);
-	q->agents[a].gone_ms = qmgr_mono_ms();
+	l->gone_ms = qmgr_mono_ms();
+	sched_agent_lost(q->s, a);
+	if (l->died || l->itself) {
+		down(q, a);
+	} /* else the dead channel stays until master says how it died */
 	qmgr_wake(q);
+}
+
+void
+qmgr_agent_died(struct qmgr *q, enum sched_agent a, bool itself)
+{
+	struct agent_link *l = &q->agents[a];
+
+	if (l->ch == NULL) {
+		return; /* nothing was in its hands */
+	}
+	l->died = true;
+	l->itself = l->itself || itself;
+	if (!ipc_chan_alive(l->ch)) {
+		qmgr_time(q);
+		down(q, a);
+		qmgr_wake(q);
+	} /* else its last results are still to be read */
 }
 
 static void

@@ -398,7 +398,7 @@ acked(struct world *w, const struct sched_action *a)
 }
 
 void
-world_agent_dies(struct world *w, enum sched_agent a)
+world_agent_dies(struct world *w, enum sched_agent a, bool itself)
 {
 	struct world_job **at = &w->jobs, *j;
 	struct world_msg *m;
@@ -415,7 +415,7 @@ world_agent_dies(struct world *w, enum sched_agent a)
 		free(j);
 	}
 	w->agent_up[a] = false;
-	sched_agent_down(w->s, a);
+	sched_agent_down(w->s, a, itself);
 }
 
 void

@@ -92,7 +92,7 @@ void world_finish(struct world *w, unsigned n, enum fate fate);
 /* An agent has a recipient of it. */
 bool world_has(const struct world *w, const struct world_msg *m);
 unsigned world_running(const struct world *w);
-void world_agent_dies(struct world *w, enum sched_agent a);
+void world_agent_dies(struct world *w, enum sched_agent a, bool itself);
 void world_agent_starts(struct world *w, enum sched_agent a);
 /* The domain of such users is held, 0: until it is released. */
 void world_hold_domain(struct world *w, unsigned user, uint64_t until);

@@ -142,29 +142,50 @@ test_cleanup_dies(void **state)
 	fake_end(&f);
 }
 
+/* Master's word comes before or after the channel's end; or never, when the agent
+   lives and only the channel is new. */
 static void
-test_agent_dies(void **state)
+agent_dies(bool first, bool after, bool itself)
 {
 	struct fix f;
 	uint64_t t;
 
-	(void)state;
 	fake_begin(&f);
 	fake_start_agent(&f);
 	fake_arrive(&f, 0, 1);
 	WAIT(&f, f.ngiven == 1);
 	t = qmgr_mono_ms();
+	if (first) {
+		qmgr_agent_died(&f.q, SCHED_LOCAL, itself);
+		fake_turns(&f, 5);
+		assert_int_equal(f.crashes, 0); /* its last words come first */
+	}
 	ipc_chan_free(f.agent);
 	f.agent = NULL;
 	fake_turns(&f, 5);
+	if (after) {
+		qmgr_agent_died(&f.q, SCHED_LOCAL, itself);
+	}
 	fake_start_agent(&f);
 	WAIT(&f, f.ngiven == 2);
 	assert_true(qmgr_mono_ms() - t >= 900); /* it gets a second */
 	assert_int_equal(f.given[1].attempt, 0); /* that was no attempt */
-	assert_int_equal(f.crashes, 1);
 	fake_result(&f, &f.given[1], FATE_DELIVERED);
 	WAIT(&f, f.acks == 1);
+	assert_int_equal(f.crashes, itself);
+	qmgr_agent_died(&f.q, SCHED_REMOTE, true); /* it was never there */
 	fake_end(&f);
+}
+
+static void
+test_agent_dies(void **state)
+{
+	(void)state;
+	agent_dies(true, false, true);
+	agent_dies(false, true, true);
+	agent_dies(true, false, false);
+	agent_dies(false, true, false);
+	agent_dies(false, false, false);
 }
 
 /* We died; the agent lives, still has one and has ended another. */

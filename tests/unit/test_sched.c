@@ -279,7 +279,7 @@ poison(int restart)
 		if (deaths >= 2) {
 			assert_int_equal(world_running(&w), 1); /* alone */
 		}
-		world_agent_dies(&w, SCHED_LOCAL);
+		world_agent_dies(&w, SCHED_LOCAL, true);
 		world_pump(&w);
 		world_agent_starts(&w, SCHED_LOCAL);
 		for (i = 0; deaths + 1 == restart && m->crashes < restart; i++) {
@@ -520,7 +520,8 @@ something_happens(struct world *w)
 	} else if (dice < 990) {
 		agent = (enum sched_agent)world_random(w, SCHED_AGENTS);
 		if (w->agent_up[agent]) {
-			world_agent_dies(w, agent);
+			world_agent_dies(w, agent,
+			    world_random(w, 2) == 0);
 		} else {
 			world_agent_starts(w, agent);
 		}
