@@ -53,7 +53,9 @@
  * Room: JOURNAL_NEW entries leave an eighth of the ring to JOURNAL_RESERVED
  * ones. A new entry that finds no room waits, in order, until a segment comes
  * free or journal_refuse_waiting() is called; a reserved one is taken always, and
- * is written when there is a segment. Nothing is overwritten.
+ * is written when there is a segment. When none comes free the ring grows by one,
+ * and shrinks again: a message that waits for its entry cannot be settled, so the
+ * oldest segment might never be given up. Nothing is overwritten.
  *
  * A write or flush that failed is never tried again: the batch's head is
  * overwritten as far as that works, its entries and all later ones get the

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/crc32c.h"
@@ -16,6 +17,7 @@
 #include "common/xmalloc.h"
 
 #define SPARE_MAX 8
+#define STARVE_MS 100 /* without a segment, before the ring grows */
 
 static const char zeros[JOURNAL_BLOCK];
 
@@ -265,6 +267,32 @@ refuse(struct journal *j)
 	hand_back(j, &l);
 }
 
+/*
+ * No segment is free. Mostly one is on its way; but what waits here may be what
+ * keeps the oldest from being given up (its messages are busy until it is
+ * written): then one more is made.
+ */
+static void
+wait_for_segment(struct journal *j)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* as its condattr says */
+	ts.tv_nsec += STARVE_MS * 1000000;
+	ts.tv_sec += ts.tv_nsec / 1000000000;
+	ts.tv_nsec %= 1000000000;
+	if (pthread_cond_timedwait(&j->flush_wake, &j->lock, &ts) !=
+	    ETIMEDOUT || !TAILQ_EMPTY(&j->ready)) {
+		return;
+	}
+	j->starving = true;
+	(void)pthread_cond_signal(&j->keep_wake);
+	while (TAILQ_EMPTY(&j->ready) && j->error == 0 && !j->stop) {
+		(void)pthread_cond_wait(&j->flush_wake, &j->lock);
+	}
+	j->starving = false;
+}
+
 void *
 journal_flusher_main(void *arg)
 {
@@ -290,7 +318,7 @@ journal_flusher_main(void *arg)
 				j->error = ENOSPC;
 				continue;
 			}
-			(void)pthread_cond_wait(&j->flush_wake, &j->lock);
+			wait_for_segment(j);
 		}
 	}
 	(void)pthread_mutex_unlock(&j->lock);

@@ -92,6 +92,7 @@ struct journal {
 	bool changed;          /* segments, or the use: the owner is to be told */
 	bool above_half;       /* of the ring is in use */
 	bool flusher_idle, stop;
+	bool starving;         /* the flusher has found no segment for a while */
 };
 
 /* journal_look.c */

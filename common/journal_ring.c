@@ -13,6 +13,7 @@
 
 #include "common/io.h"
 #include "common/journal_int.h"
+#include "common/log.h"
 #include "common/xmalloc.h"
 
 #define PIECE   (1024u * 1024)
@@ -205,7 +206,8 @@ keeper_step(struct journal *j)
 	bool keep = j->nsegments <= j->segments;
 	enum step ret;
 
-	if (s == NULL && j->nsegments >= j->segments) {
+	if (s == NULL && j->nsegments >= j->segments &&
+	    (!j->starving || !TAILQ_EMPTY(&j->ready))) {
 		return STEP_NOTHING;
 	}
 	j->next_number++;

@@ -158,9 +158,9 @@ make(struct event_base *base, const struct journal_config *cfg)
 	STAILQ_INIT(&j->waiting);
 	STAILQ_INIT(&j->refused);
 	(void)pthread_mutex_init(&j->lock, NULL);
-	(void)pthread_cond_init(&j->flush_wake, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&j->flush_wake, &monotonic);
 	(void)pthread_cond_init(&j->keep_wake, &monotonic);
 	(void)pthread_condattr_destroy(&monotonic);
 	j->filling = journal_buffer_new();

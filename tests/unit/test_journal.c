@@ -429,6 +429,35 @@ the_ring_fills(void **state)
 	assert_int_equal(w->got[w->ngot - 1].qid, n);
 }
 
+/* What waits may be what keeps the oldest segment: the ring grows for reserved
+   entries, rather than standing still, and shrinks again. */
+static void
+reserved_entries_find_a_full_ring(void **state)
+{
+	struct world *w = *state;
+	uint64_t n;
+
+	start(w);
+	for (n = 1; n <= 60; n++) {
+		append(w, n, 60000, 'r', JOURNAL_RESERVED);
+	}
+	n--;
+	wait_done(w, n); /* nothing was given up meanwhile */
+	assert_int_equal(w->error, 0);
+	assert_true(usage(w).used > usage(w).size);
+	append(w, ++n, 100, 'f', JOURNAL_NEW);
+	assert_int_equal(usage(w).waiting, 1); /* not for new ones */
+	journal_set_floor(w->j, usage(w).current);
+	wait_done(w, n);
+	wait_used_below(w, SIZE * 2);
+	stop(w);
+	start(w);
+	assert_true(w->ngot > 0);
+	assert_int_equal(w->got[w->ngot - 1].qid, n);
+	wait_for_the_ring(w);
+	assert_int_equal(usage(w).used + usage(w).free, usage(w).size);
+}
+
 static void
 refuses_what_waits(void **state)
 {
@@ -621,6 +650,7 @@ main(void)
 		T(copies_what_lives),
 		T(a_start_that_was_cut_changes_nothing),
 		T(the_ring_fills),
+		T(reserved_entries_find_a_full_ring),
 		T(refuses_what_waits),
 		T(at_rest_nothing_is_left),
 		T(another_size_takes_over),
