@@ -198,6 +198,7 @@ struct spool_msg {
 	bool busy;          /* the head's job is in flight */
 	bool ready;         /* on sp->ready */
 	bool checked;       /* the content's checksum is known to be right */
+	bool passed;        /* busy when it was to be settled: look again */
 	bool waits;         /* busy: for its group to be settled */
 	int settle_error;   /* why that failed */
 	unsigned pins;      /* groups that need its state */

@@ -399,6 +399,9 @@ unlink_doomed(struct spool *sp)
 		STAILQ_REMOVE_HEAD(&sp->doomed, doomed_next);
 		spool_settle(sp, m);
 	}
+	if (m != NULL) {
+		m->passed = true;
+	}
 }
 
 /* The oldest first. Those that live are mostly slow or deferred ones: what is
@@ -426,6 +429,7 @@ spool_settle_some(struct spool *sp)
 	    sp->settling < SETTLING_MAX && tries < TRIES_MAX; m = next) {
 		next = TAILQ_NEXT(m, by_anchor);
 		if (m->busy || m->doomed) {
+			m->passed = true;
 			tries++;
 		} else {
 			spool_settle(sp, m);

@@ -45,6 +45,10 @@ spool_msg_get(struct spool *sp, uint64_t qid)
 void
 spool_msg_ready(struct spool *sp, struct spool_msg *m)
 {
+	if (m->passed && !m->busy) {
+		m->passed = false;
+		sp->settle_more = true;
+	}
 	if (!m->ready) {
 		m->ready = true;
 		STAILQ_INSERT_TAIL(&sp->ready, m, ready_next);

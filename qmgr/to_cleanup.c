@@ -264,12 +264,16 @@ uint64_t
 qmgr_cleanup_deadlines(struct qmgr *q)
 {
 	uint64_t now = qmgr_mono_ms();
+	unsigned late = 0;
 	struct ask *a;
 
 	while ((a = TAILQ_FIRST(&q->asks)) != NULL && a->deadline_ms <= now) {
-		log_warn("cleanup does not answer in time");
+		late++;
 		fail(q, a);
 		qmgr_wake(q);
+	}
+	if (late > 0) {
+		log_warn("cleanup has not answered %u questions in time", late);
 	}
 	if (q->cleanup_gone_ms != 0 &&
 	    now >= q->cleanup_gone_ms + q->ipc_timeout_ms) {

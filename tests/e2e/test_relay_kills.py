@@ -43,8 +43,11 @@ def connections(port):
 def in_flight(m, a, more=40):
     """Mail is being relayed, bounces come, and deliveries are on their way now."""
     base, bounces = m.sink.lines(), len(m.maildir('ann'))
-    wait_until(lambda: m.sink.lines() >= base + more and len(m.maildir('ann')) >= bounces + more // 2,
-               'mail flows\n' + m.tail(), 60)
+    try:
+        wait_until(lambda: m.sink.lines() >= base + more and len(m.maildir('ann')) >= bounces + more // 2,
+                   f'mail flows: {base} lines and {bounces} bounces were there', 60)
+    except AssertionError as e:
+        raise AssertionError(f'{e}; now {m.sink.lines()} and {len(m.maildir("ann"))}\n{m.tail()}') from e
     wait_until(lambda: connections(m.sink.port) > 0 and m.queue() and a.in_hand > 0, 'deliveries in flight')
 
 
@@ -118,8 +121,7 @@ def test_remote_that_is_stopped_is_replaced(relay):
     m.start()
     a = Accountant(m.port, RCPTS, threads=2, sender=ANN)
     in_flight(m, a)
-    # dns: after the other tests of this file mail sometimes does not flow again within a minute; not understood yet
-    for program in ('remote', 'dns') if 'VEREDUS_LONG' in os.environ else ('remote',):
+    for program in ('remote', 'dns'):
         pid = m.pid(program)
         os.kill(pid, signal.SIGSTOP)
         wait_until(lambda p=pid, n=program: m.pid(n) not in (None, p), f'{program} was replaced')
