@@ -92,24 +92,24 @@ journal_segment_make(struct journal *j, uint64_t number)
 	return NULL;
 }
 
+/* Of *s only the name is changed: its links in a list are the lock's, and the
+   keeper comes here without it. */
 int
 journal_segment_rename(struct journal *j, struct journal_segment *s,
     uint64_t number, bool dot)
 {
-	struct journal_segment after = *s;
+	const struct journal_segment after = { .number = number, .dot = dot,
+		.salt = number != s->number ? draw_salt() : s->salt };
 	char from[JOURNAL_NAME_MAX], to[JOURNAL_NAME_MAX];
 
-	after.number = number;
-	after.dot = dot;
-	if (number != s->number) {
-		after.salt = draw_salt();
-	}
 	journal_segment_name(s, from);
 	journal_segment_name(&after, to);
 	if (io_renameat("journal.rename", j->dir, from, j->dir, to) == -1) {
 		return -1;
 	}
-	*s = after;
+	s->number = after.number;
+	s->salt = after.salt;
+	s->dot = after.dot;
 	return 0;
 }
 

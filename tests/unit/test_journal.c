@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -496,6 +498,60 @@ at_rest_nothing_is_left(void **state)
 	assert_int_equal(w->ngot, 0);
 }
 
+/* Linked with --wrap: the keeper's next rename waits in the middle. */
+static struct {
+	atomic_bool wanted;
+	sem_t begun, go;
+} held;
+
+int __real_io_renameat(const char *site, int fromdir, const char *from,
+    int todir, const char *to);
+int __wrap_io_renameat(const char *site, int fromdir, const char *from,
+    int todir, const char *to);
+
+int
+__wrap_io_renameat(const char *site, int fromdir, const char *from, int todir,
+    const char *to)
+{
+	if (atomic_exchange(&held.wanted, false)) {
+		(void)sem_post(&held.begun);
+		while (sem_wait(&held.go) == -1) {
+		}
+	}
+	return __real_io_renameat(site, fromdir, from, todir, to);
+}
+
+/* Segments that are given up while the keeper is busy with another go, too. */
+static void
+given_up_while_another_goes(void **state)
+{
+	struct world *w = *state;
+	uint64_t n = 0, oldest;
+
+	assert_int_equal(sem_init(&held.begun, 0, 0), 0);
+	assert_int_equal(sem_init(&held.go, 0, 0), 0);
+	start(w);
+	wait_for_the_ring(w);
+	oldest = usage(w).oldest;
+	while (usage(w).current < oldest + 2) {
+		append(w, ++n, 60000, 'f', JOURNAL_NEW);
+		wait_done(w, n);
+	}
+	atomic_store(&held.wanted, true);
+	journal_set_floor(w->j, oldest + 1);
+	while (sem_wait(&held.begun) == -1) {
+	}
+	journal_set_floor(w->j, oldest + 2);
+	(void)sem_post(&held.go);
+	wait_used_below(w, SIZE);
+	stop(w);
+	start(w);
+	assert_int_equal(w->ngot, 1);
+	assert_int_equal(w->got[0].qid, n);
+	(void)sem_destroy(&held.begun);
+	(void)sem_destroy(&held.go);
+}
+
 static void
 another_size_takes_over(void **state)
 {
@@ -653,6 +709,7 @@ main(void)
 		T(reserved_entries_find_a_full_ring),
 		T(refuses_what_waits),
 		T(at_rest_nothing_is_left),
+		T(given_up_while_another_goes),
 		T(another_size_takes_over),
 		T(a_failed_flush_is_the_end),
 		T(every_octet_flipped),
