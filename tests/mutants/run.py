@@ -23,7 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-TIMEOUT = 240
+TIMEOUT = 600
 SKIP = {'.git', 'build', 'autom4te.cache', 'asan', '__pycache__'}
 
 
