@@ -159,8 +159,8 @@ add_time(struct strbuf *row, const char *name, uint64_t at_s)
 	time_t t = (time_t)at_s;
 	struct tm tm;
 
-	if (at_s != 0 && (localtime_r(&t, &tm) == NULL ||
-	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S%z", &tm) == 0)) {
+	if (at_s != 0 && (gmtime_r(&t, &tm) == NULL ||
+	    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)) {
 		text[0] = '\0';
 	}
 	row_add_s(row, name, slice_of(text));
