@@ -214,7 +214,9 @@ journal_newest_us(const struct journal *j)
 
 /* -- copying ---------------------------------------------------------------------- */
 
-/* The next segment to copy to: a free one, or a fresh one. */
+/* The next segment to copy to: a free one, or a fresh one. The old name of a free
+   one is to be gone for good before it is written to: it may be a superseded one
+   with batches, which would else look damaged after a power cut. */
 static int
 next_target(struct journal *j)
 {
@@ -222,7 +224,8 @@ next_target(struct journal *j)
 	uint64_t number = j->next_number++;
 
 	if (s != NULL) {
-		if (journal_segment_rename(j, s, number, true) == -1) {
+		if (journal_segment_rename(j, s, number, true) == -1 ||
+		    io_fsync("journal.copy.dirsync", j->dir) == -1) {
 			return -1;
 		}
 		TAILQ_REMOVE(&j->ready, s, next);
