@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -448,4 +449,73 @@ cut_make(const struct cut_fs *fs, enum cut_variant v, uint64_t seed,
     const char *path)
 {
 	make_object(fs, 0, v, &seed, path);
+}
+
+/* -- from a directory ------------------------------------------------------------------ */
+
+static void
+load_file(struct object *o, const char *from, const char *path)
+{
+	FILE *f = fopen(from, "rb");
+	struct stat st;
+
+	if (f == NULL || fstat(fileno(f), &st) == -1) {
+		abort();
+	}
+	o->n = (size_t)st.st_size;
+	o->data = xmalloc(o->n + 1);
+	if (fread(o->data, 1, o->n, f) != o->n) {
+		abort();
+	}
+	(void)fclose(f);
+	make_file(o, path);
+}
+
+static size_t
+load_object(struct cut_fs *fs, const char *from, const char *path)
+{
+	struct stat st;
+	struct dirent *de;
+	char a[1024], b[1024], name[64];
+	size_t which;
+	DIR *d = from != NULL ? opendir(from) : NULL;
+	const bool is_dir = d != NULL || from == NULL;
+
+	if (is_dir && fs->n > 0 && mkdir(path, 0700) == -1) {
+		abort();
+	}
+	which = object_add(fs, 0, is_dir);
+	if (!is_dir) {
+		load_file(&fs->objects[which], from, path);
+	}
+	while (d != NULL && (de = readdir(d)) != NULL) {
+		if (strcmp(de->d_name, ".") == 0 ||
+		    strcmp(de->d_name, "..") == 0) {
+			continue;
+		}
+		if (snprintf(a, sizeof(a), "%s/%s", from, de->d_name) >=
+		    (int)sizeof(a) || snprintf(b, sizeof(b), "%s/%s", path,
+		    de->d_name) >= (int)sizeof(b) || snprintf(name,
+		    sizeof(name), "%s", de->d_name) >= (int)sizeof(name)) {
+			abort();
+		}
+		dir_add(&fs->objects[which], name, load_object(fs, a, b));
+	}
+	if (d != NULL) {
+		(void)closedir(d);
+	}
+	if (stat(path, &st) == -1) {
+		abort();
+	}
+	fs->objects[which].ino = st.st_ino;
+	return which;
+}
+
+struct cut_fs *
+cut_load(const char *from, const char *path)
+{
+	struct cut_fs *fs = xcalloc(1, sizeof(*fs));
+
+	(void)load_object(fs, from, path);
+	return fs;
 }

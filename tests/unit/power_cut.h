@@ -40,6 +40,10 @@ enum cut_variant {
 struct cut_fs;
 /* `root': the inode of the directory, empty and flushed. */
 struct cut_fs *cut_new(ino_t root);
+/* The scratch directory is `path', which exists and is empty: all that is below
+   `from' (NULL: nothing) is made there, and is flushed. So what a cut has left
+   can be cut again, while the code starts on it. */
+struct cut_fs *cut_load(const char *from, const char *path);
 void cut_free(struct cut_fs *fs);
 void cut_apply(struct cut_fs *fs, const struct io_record *r);
 /* Make what is left in the existing, empty directory `path'. `seed', not 0:

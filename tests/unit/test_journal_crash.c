@@ -1,0 +1,493 @@
+/*
+ * The journal dies, meets errors and loses power at each of its file operations,
+ * also while it recovers from that; what it has promised is there afterwards,
+ * what was dropped does not come back, and nothing of it is taken for damage.
+ * Needs the hooks of common/io; prints how many points it has tried (points.h).
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/io.h"
+#include "tests/unit/journal_toy.h"
+#include "tests/unit/points.h"
+#include "tests/unit/power_cut.h"
+#include "tests/unit/unit.h"
+
+#define DEADLINE_S 600
+
+static const struct {
+	const char *name;
+	toy_story *run;
+} stories[] = {
+	{ "serial", toy_serial },
+	{ "crowd", toy_crowd },
+};
+
+static size_t restarts, cuts, lost; /* restarts: points while recovering */
+
+static void
+report(const char *story, const char *what, unsigned n, const char *why)
+{
+	lost++;
+	print_message("LOST: story %s, %s at operation %u: %s\n", story, what, n,
+	    why);
+	if (getenv("VEREDUS_FAIL_FAST") != NULL) { /* check-mutants */
+		_exit(1);
+	}
+}
+
+/* -- after it --------------------------------------------------------------------- */
+
+static void
+nothing(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
+    struct slice body)
+{
+	(void)arg;
+	(void)lsn;
+	(void)kind;
+	(void)qid;
+	(void)body;
+}
+
+/* Neither a kill nor a power cut looks like damage. */
+static bool
+looks_damaged(const struct toy *t)
+{
+	struct journal_report r;
+	int fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool bad;
+
+	if (fd == -1 || journal_scan(fd, nothing, NULL, NULL, &r) == -1) {
+		abort();
+	}
+	bad = r.bad > 0;
+	(void)close(fd);
+	return bad;
+}
+
+#define ROUND_ID   109 /* a large one */
+#define ROUNDS_MAX 3000
+
+/* Around the ring: a segment that is too much goes when one comes free, and none
+   is short. */
+static void
+go_round(struct toy *t)
+{
+	unsigned n;
+
+	for (n = 0; t->failed == 0 && toy_files(t, true) == 0 &&
+	    toy_files(t, false) != TOY_SEGMENTS; n++) {
+		if (n == ROUNDS_MAX) {
+			t->wrong = "too many segments, or too few";
+			return;
+		}
+		toy_put(t, ROUND_ID, JOURNAL_NEW);
+		toy_wait(t);
+		toy_drop(t, ROUND_ID, JOURNAL_RESERVED);
+		toy_wait(t);
+	}
+}
+
+/* Recover, check, go on for a while, end at rest: nothing is left. */
+static const char *
+aftermath(struct toy *t)
+{
+	unsigned id;
+
+	if (looks_damaged(t)) {
+		return "it is taken for damage";
+	}
+	if (!toy_open(t)) {
+		return "it cannot be opened";
+	}
+	t->wrong = toy_check(t);
+	for (id = 100; id < 104; id++) {
+		toy_put(t, id, JOURNAL_NEW);
+	}
+	toy_wait(t);
+	for (id = 0; id < TOY_THINGS; id++) {
+		if (t->things[id].live && id != 101) {
+			toy_drop(t, id, JOURNAL_RESERVED);
+		}
+	}
+	toy_wait(t);
+	if (t->failed != 0) {
+		t->wrong = "it cannot be written to";
+	}
+	go_round(t);
+	toy_close(t, false);
+	if (t->wrong == NULL && toy_open(t)) {
+		t->wrong = toy_check(t);
+		toy_close(t, true);
+	}
+	if (t->wrong == NULL && toy_open(t)) {
+		if (t->read > 0) {
+			t->wrong = "something is left of a journal at rest";
+		}
+		toy_close(t, true);
+	}
+	if (t->wrong == NULL && toy_files(t, true) > 0) {
+		t->wrong = "a segment was kept aside";
+	}
+	return t->wrong;
+}
+
+/* -- kills -------------------------------------------------------------------------- */
+
+/* The child's side: the story under a plan. */
+static _Noreturn void
+live(struct toy *t, toy_story *story, const struct io_plan *plan)
+{
+	(void)alarm(DEADLINE_S / 10); /* SIGALRM is no SIGKILL */
+	io_plan(plan);
+	if (!toy_open(t)) {
+		_exit(3);
+	}
+	if (story != NULL) {
+		story(t, false);
+	} else {
+		toy_close(t, false);
+	}
+	_exit(t->wrong != NULL ? 4 : 0);
+}
+
+/* Reads the trail to its end; a last line cut by the kill does not count. */
+static void
+read_trail(int fd, struct toy_ledger *ledger)
+{
+	FILE *f = fdopen(fd, "r");
+	char line[64];
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (strchr(line, '\n') != NULL) {
+			toy_ledger_line(ledger, line);
+		}
+	}
+	(void)fclose(f);
+}
+
+/* Returns whether the plan's kill came. */
+static bool
+run_killed(struct toy *t, toy_story *story, const struct io_plan *plan)
+{
+	int pipe_fds[2], status;
+	pid_t pid;
+
+	if (pipe(pipe_fds) == -1 || (pid = fork()) == -1) {
+		abort();
+	}
+	if (pid == 0) {
+		(void)close(pipe_fds[0]);
+		t->pipe = pipe_fds[1];
+		live(t, story, plan);
+	}
+	(void)close(pipe_fds[1]);
+	read_trail(pipe_fds[0], &t->ledger);
+	if (waitpid(pid, &status, 0) != pid) {
+		abort();
+	}
+	if (status != 0 && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) {
+		report("?", "a run without a kill", plan->n, "it failed");
+	}
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
+/* The recovery dies, too: at its first operation, then at its second, ... */
+static void
+kill_recovery(struct toy *t, const char *story, const struct io_plan *first)
+{
+	struct io_plan plan = { .kind = first->n % 2 == 0 ? IO_PLAN_KILL :
+		IO_PLAN_TORN, .n = 1, .changes = true };
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s, started after %d %u", story,
+	    first->kind, first->n);
+	for (; run_killed(t, NULL, &plan); plan.n++) {
+		restarts += points_add(path, &plan);
+	}
+	/* however often: what was begun is used, or goes */
+	if (toy_files(t, false) > 4 * TOY_SEGMENTS) {
+		report(story, "recovery killed again and again", plan.n,
+		    "there are more and more segments");
+	}
+}
+
+static void
+kill_story(size_t s, enum io_plan_kind kind)
+{
+	struct io_plan plan = { .kind = kind, .changes = true };
+	const unsigned step = getenv("VEREDUS_LONG") != NULL ? 1 : 4;
+	struct toy t;
+	const char *why;
+	bool killed = true;
+
+	for (plan.n = 1; killed; plan.n++) {
+		toy_make(&t);
+		killed = run_killed(&t, stories[s].run, &plan);
+		if (killed) {
+			(void)points_add(stories[s].name, &plan);
+		}
+		if (killed && plan.n % step == (unsigned)kind % step) {
+			kill_recovery(&t, stories[s].name, &plan);
+		}
+		why = aftermath(&t);
+		if (why != NULL) {
+			report(stories[s].name, kind == IO_PLAN_KILL ? "kill" :
+			    "torn write", plan.n, why);
+		}
+		toy_remove(&t);
+	}
+}
+
+static void
+killed_at_each_operation(void **state)
+{
+	size_t s;
+
+	(void)state;
+	for (s = 0; s < NELEMS(stories); s++) {
+		kill_story(s, IO_PLAN_KILL);
+		kill_story(s, IO_PLAN_TORN);
+	}
+	assert_int_equal(lost, 0);
+}
+
+/* -- faults --------------------------------------------------------------------------- */
+
+static const struct fault {
+	const char *name;
+	enum io_plan_kind kind;
+	int error;
+	bool stay;
+	bool all; /* at each operation; else, as the code makes no difference, at
+	             each third (VEREDUS_LONG: all) */
+} fault_kinds[] = {
+	{ "ENOSPC", IO_PLAN_FAIL, ENOSPC, false, true },
+	{ "EIO", IO_PLAN_FAIL, EIO, false, true },
+	{ "EDQUOT", IO_PLAN_FAIL, EDQUOT, false, false },
+	{ "EMFILE", IO_PLAN_FAIL, EMFILE, false, false },
+	{ "EINTR", IO_PLAN_FAIL, EINTR, false, false },
+	{ "a short write", IO_PLAN_SHORT, 0, false, false },
+	{ "a short write, then ENOSPC", IO_PLAN_SHORT, ENOSPC, false, true },
+	{ "EIO from then on", IO_PLAN_FAIL, EIO, true, false },
+};
+
+/* Returns whether the fault came. */
+static bool
+fault_once(size_t s, const struct fault *f, unsigned n)
+{
+	const struct io_plan plan = { .kind = f->kind, .n = n,
+		.error = f->error, .stay = f->stay };
+	struct toy t;
+	const char *hit, *why;
+	int tries;
+	bool open = false;
+
+	toy_make(&t);
+	io_plan(&plan);
+	for (tries = 0; tries < 3 && !open; tries++) {
+		open = toy_open(&t);
+	}
+	if (open) {
+		stories[s].run(&t, f->stay);
+	}
+	hit = io_plan_hit();
+	(void)points_add(stories[s].name, &plan);
+	io_plan(NULL);
+	why = t.wrong == NULL ? aftermath(&t) : t.wrong;
+	if (why != NULL) {
+		report(stories[s].name, f->name, n, why);
+	}
+	toy_remove(&t);
+	return hit != NULL;
+}
+
+static void
+faults_at_each_operation(void **state)
+{
+	const bool every = getenv("VEREDUS_LONG") != NULL;
+	size_t s, f;
+	unsigned n;
+
+	(void)state;
+	for (s = 0; s < NELEMS(stories); s++) {
+		for (f = 0; f < NELEMS(fault_kinds); f++) {
+			const unsigned step = every || fault_kinds[f].all ? 1 :
+			    3;
+
+			for (n = 1 + (unsigned)f % step; fault_once(s,
+			    &fault_kinds[f], n); n += step) {
+			}
+		}
+	}
+	assert_int_equal(lost, 0);
+}
+
+/* -- power cuts ----------------------------------------------------------------------- */
+
+static const char *const cut_names[] = {
+	[CUT_LOST] = "power cut",
+	[CUT_NAMES] = "power cut (names)",
+	[CUT_ZEROS] = "power cut (zeros)",
+	[CUT_RANDOM] = "power cut (random)",
+	[CUT_BLOCKS] = "power cut (blocks)",
+};
+
+/* The recovery's own power cuts, at each of its operations. */
+static void
+cut_recovery(const char *left, size_t s, const struct toy_ledger *ledger,
+    unsigned n)
+{
+	struct toy t, u;
+	struct io_record *r;
+	struct cut_fs *fs;
+	const char *why;
+	size_t i, nrecords;
+
+	toy_make(&t);
+	t.ledger = *ledger;
+	fs = cut_load(left, t.path);
+	io_record_start();
+	if (!toy_open(&t)) {
+		abort();
+	}
+	toy_close(&t, false);
+	r = io_record_stop(&nrecords);
+	for (i = 0; i < nrecords; i++) {
+		cut_apply(fs, &r[i]);
+		toy_make(&u);
+		u.ledger = *ledger;
+		cut_make(fs, i % 2 == 0 ? CUT_BLOCKS : CUT_RANDOM, n * 1000003u +
+		    i + 1, u.path);
+		why = aftermath(&u);
+		if (why != NULL) {
+			report(stories[s].name, "power cut while recovering",
+			    n * 1000 + (unsigned)i, why);
+		}
+		toy_remove(&u);
+		cuts++;
+	}
+	cut_free(fs);
+	io_records_free(r, nrecords);
+	toy_remove(&t);
+}
+
+static void
+cut_here(const struct cut_fs *fs, size_t s, const struct toy_ledger *ledger,
+    unsigned n)
+{
+	struct toy t;
+	const char *why;
+	unsigned v;
+
+	for (v = 0; v < CUT_VARIANTS; v++) {
+		toy_make(&t);
+		t.ledger = *ledger;
+		cut_make(fs, (enum cut_variant)v, 88172645463325252u + n,
+		    t.path);
+		if (n % 16 == v) {
+			cut_recovery(t.path, s, ledger, n);
+		}
+		why = aftermath(&t);
+		if (why != NULL) {
+			report(stories[s].name, cut_names[v], n, why);
+		}
+		toy_remove(&t);
+		cuts++;
+	}
+}
+
+static void
+cut_story(size_t s)
+{
+	struct toy_ledger ledger = { .things = { TOY_NEVER } };
+	struct io_record *r;
+	struct cut_fs *fs;
+	struct toy t;
+	size_t i, n;
+
+	toy_make(&t);
+	fs = cut_load(NULL, t.path);
+	io_record_start();
+	if (!toy_open(&t)) {
+		abort();
+	}
+	stories[s].run(&t, false);
+	r = io_record_stop(&n);
+	assert_null(t.wrong);
+	toy_remove(&t);
+	for (i = 0; i < n; i++) {
+		cut_apply(fs, &r[i]);
+		if (r[i].op == IO_PROMISE) {
+			toy_ledger_line(&ledger, r[i].name);
+		} else {
+			cut_here(fs, s, &ledger, (unsigned)i + 1);
+		}
+	}
+	cut_free(fs);
+	io_records_free(r, n);
+}
+
+static void
+power_cut_after_each_operation(void **state)
+{
+	size_t s;
+
+	(void)state;
+	for (s = 0; s < NELEMS(stories); s++) {
+		cut_story(s);
+	}
+	assert_int_equal(lost, 0);
+}
+
+/* ------------------------------------------------------------------------------------- */
+
+static void
+enough(void **state)
+{
+	(void)state;
+	points_print("journal alone", lost);
+	print_message("crash: journal alone: %zu of these while recovering from "
+	    "another; besides, %zu power cuts\n", restarts, cuts);
+	assert_true(points_total() - restarts >= 500);
+	assert_true(points_count(POINTS_TORN) >= 50 && restarts >= 100 &&
+	    cuts >= 1000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		/* the quickest first: check-mutants stops at the first loss */
+		cmocka_unit_test(power_cut_after_each_operation),
+		cmocka_unit_test(killed_at_each_operation),
+		cmocka_unit_test(faults_at_each_operation),
+		cmocka_unit_test(enough),
+	};
+	int silence;
+
+	if (!io_build_has_hooks()) {
+		print_message("built without hooks\n");
+		return 1;
+	}
+	/* Nothing here needs a real disk: the power cuts are made up. */
+	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
+		(void)setenv("TMPDIR", "/dev/shm", 1);
+	}
+	silence = open("/dev/null", O_WRONLY); /* the journal's log lines */
+	(void)dup2(silence, STDERR_FILENO);
+	(void)close(silence);
+	(void)alarm(DEADLINE_S);
+	points_begin();
+	return cmocka_run_group_tests_name("journal_crash", tests, NULL, NULL);
+}
