@@ -297,6 +297,26 @@ static const struct {
 	    "5.4.6 mail for 192.0.2.99 loops back to myself" },
 	{ "our address as a literal", "[2001:db8::99]", "ipv6", "",
 	    "5.4.6 mail for 2001:db8::99 loops back to myself" },
+	/* what Linux connects to ourselves, whoever's zone names it */
+	{ "no address at all", "a.example", "ipv4", "A a.example 0.0.0.0\n",
+	    "5.4.6 mail for a.example loops back to myself" },
+	{ "no address, another's port", "a.example:2525", "ipv4",
+	    "A a.example 0.0.0.0\n", "a.example 0 0.0.0.0:2525" },
+	{ "all of loopback, listening to *", "a.example", "ipv4",
+	    "MX a.example 10=b\nA b 127.3.4.5\n",
+	    "5.4.6 mail for a.example loops back to myself" },
+	{ "loopback, another's port", "a.example:2525", "ipv4",
+	    "A a.example 127.3.4.5\n", "a.example 0 127.3.4.5:2525" },
+	{ "our address, mapped into IPv6", "a.example", "ipv6",
+	    "AAAA a.example ::ffff:192.0.2.99\n",
+	    "5.4.6 mail for a.example loops back to myself" },
+	{ "loopback, mapped into IPv6", "a.example", "ipv6",
+	    "MX a.example 10=b 20=c\nAAAA b ::ffff:127.0.0.1\n"
+	    "AAAA c 2001:db8::3\n",
+	    "5.4.6 mail for a.example loops back to myself" },
+	{ "another's address, mapped", "a.example", "ipv6",
+	    "AAAA a.example ::ffff:192.0.2.1\n",
+	    "a.example 0 ::ffff:192.0.2.1:25" },
 };
 
 static void
