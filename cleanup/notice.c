@@ -2,6 +2,7 @@
 
 #include "cleanup/header.h"
 #include "cleanup/notice.h"
+#include "common/addr.h"
 #include "common/envelope.h"
 
 #define LINE_MAX_OCTETS 998 /* RFC 5322, 2.1.1 */
@@ -171,6 +172,26 @@ subject_of(const struct notice *n)
 	return subjects[n->whom][n->kind == NOTICE_DELAYED];
 }
 
+/* A field's address has a domain (RFC 5322, 3.4.1), as an envelope's "postmaster"
+   need not. */
+static void
+add_to(struct slice to, const char *myorigin, struct strbuf *out)
+{
+	struct strbuf whole;
+	struct addr a;
+
+	strbuf_init(&whole, 0);
+	(void)strbuf_add_slice(&whole, to);
+	if (addr_parse_mailbox(to, ADDR_ALLOW_BARE, &a) == ADDR_OK &&
+	    a.domain.n == 0) {
+		(void)strbuf_printf(&whole, "@%s", myorigin);
+	}
+	(void)strbuf_add_str(out, "To: ");
+	notice_add_path(strbuf_slice(&whole), out);
+	(void)strbuf_add_str(out, "\r\n");
+	strbuf_clear(&whole);
+}
+
 /* The fields that every message of ours has. */
 static void
 add_fields(const char *myhostname, const char *myorigin, const char *id,
@@ -178,9 +199,8 @@ add_fields(const char *myhostname, const char *myorigin, const char *id,
 {
 	header_add_date("Date", now, out);
 	(void)strbuf_printf(out, "From: Mail Delivery System "
-	    "<MAILER-DAEMON@%s>\r\nTo: ", myorigin);
-	notice_add_path(to, out);
-	(void)strbuf_add_str(out, "\r\n");
+	    "<MAILER-DAEMON@%s>\r\n", myorigin);
+	add_to(to, myorigin, out);
 	header_add_message_id("Message-ID", id, myhostname, out);
 	(void)strbuf_add_str(out, "Auto-Submitted: auto-replied\r\n"
 	    "MIME-Version: 1.0\r\n");

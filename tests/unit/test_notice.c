@@ -129,7 +129,11 @@ kinds(void **state)
 	says(&n, "Will-Retry-Until", false);
 	n.whom = NOTICE_TO_POSTMASTER;
 	n.to = SL("postmaster");
-	says(&n, "To: <postmaster>\r\n", true);
+	says(&n, "To: <postmaster@example.org>\r\n", true);
+	n.to = SL("\"post master\"");
+	says(&n, "To: <\"post master\"@example.org>\r\n", true);
+	n.to = SL("\"a@b\"");
+	says(&n, "To: <\"a@b\"@example.org>\r\n", true);
 	says(&n, "Subject: Copy: mail could not be delivered\r\n", true);
 	says(&n, "A message from <ann@example.org>, of Tue", true);
 	n.whom = NOTICE_DOUBLE;
