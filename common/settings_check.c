@@ -277,6 +277,18 @@ check_dns_server(struct slice v)
 	    "192.0.2.53:53 or [2001:db8::53]:53";
 }
 
+/* A port, or the name of one: which names there are is known to nexthop. */
+static bool
+is_service(struct slice v)
+{
+	size_t i;
+
+	for (i = 0; i < v.n && v.p[i] >= 'a' && v.p[i] <= 'z'; i++) {
+	}
+	return is_port(v) || (v.n > 0 && i == v.n);
+}
+
+/* Only its form; nexthop_parse() has the last word. */
 static const char *
 check_relayhost(struct slice v)
 {
@@ -295,11 +307,15 @@ check_relayhost(struct slice v)
 		end = slice_find(v, ':');
 	}
 	if (end > v.n || (end < v.n && (v.p[end] != ':' ||
-	    !is_port(skip(v, end + 1))))) {
+	    !is_service(skip(v, end + 1))))) {
 		return "is not a next hop: write domain, [host], domain:port "
 		    "or [host]:port";
 	}
 	host = bracket ? slice_make(v.p + 1, end - 2) : slice_make(v.p, end);
+	if (bracket && host.n > 5 &&
+	    slice_case_eq(slice_make(host.p, 5), SL("IPv6:"))) {
+		host = skip(host, 5);
+	}
 	if (settings_is_domain(host) ||
 	    (bracket && parse_address(host, true, addr, &bits))) {
 		return NULL;

@@ -1097,6 +1097,7 @@ test_bad_routes(void **state)
 		    "no next hop" },
 		{ "mailbox_transport = lmtp:unix:x", "begins with /" },
 		{ "relayhost = 192.0.2.1", "relayhost" },
+		{ "relayhost = mx.example.org:nosuch", "relayhost" },
 		{ "luser_relay = $user@$extension", "luser_relay: \"${user}@"
 		    "${extension}\" is not an address" },
 		{ "luser_relay = a b@x.example", "luser_relay" },

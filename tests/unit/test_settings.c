@@ -230,12 +230,17 @@ judges_texts_and_lists(void **state)
 		{ "relayhost", "[mx.example.org]:587", NULL },
 		{ "relayhost", "[192.0.2.1]", NULL },
 		{ "relayhost", "[2001:db8::1]:25", NULL },
+		{ "relayhost", "[IPv6:2001:db8::1]:25", NULL },
+		{ "relayhost", "[mx.example.org]:submission", NULL },
+		{ "relayhost", "example.org:smtp", NULL },
 		{ "relayhost", "example.org:26", NULL },
 		{ "relayhost", "192.0.2.1", NULL },
 		{ "relayhost", "[mx.example.org", "\"[mx.example.org\" is not "
 		    "a next hop: write domain, [host], domain:port or "
 		    "[host]:port" },
 		{ "relayhost", "[]", "\"[]\" is not a next hop" },
+		{ "relayhost", "[IPv6:]", "\"[IPv6:]\" is not a next hop" },
+		{ "relayhost", "mx:", "\"mx:\" is not a next hop" },
 		{ "relayhost", "mx:0", "\"mx:0\" is not a next hop" },
 		{ "relayhost", "mx:70000", "\"mx:70000\" is not a next hop" },
 		{ "relayhost", "[mx]x", "\"[mx]x\" is not a next hop" },
