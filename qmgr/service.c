@@ -41,10 +41,11 @@ set_text(char **field, struct slice value)
 	*field = xslicedup(value);
 }
 
+/* The null reverse-path is written as nothing, or as the log and SMTP do. */
 static const char *
 set_sender(struct walk_filter *f, struct slice value)
 {
-	set_text(&f->sender, value);
+	set_text(&f->sender, slice_eq(value, SL("<>")) ? SL("") : value);
 	return NULL;
 }
 

@@ -99,7 +99,8 @@ def test_filters(relay, port):
     m = relay
     m.send([OUT.format(1), 'y@other.test'])
     m.send(OUT.format(2), sender='ben@mx.veredus.test')
-    all_deferred(m, 3)
+    m.send('z@null.test', sender='')
+    all_deferred(m, 4)
 
     def found(*words):
         r = m.veredus('queue', '-j', *words)
@@ -109,7 +110,10 @@ def test_filters(relay, port):
     assert found('domain=other.test') == ['y@other.test']
     assert found('sender=ben@mx.veredus.test', 'domain=other.test') == []
     assert found(f'destination=[127.0.0.1]:{port}', 'age=1h') == []
-    assert len(found(f'destination=[127.0.0.1]:{port}')) == 3
+    assert len(found(f'destination=[127.0.0.1]:{port}')) == 4
+    assert found('sender=<>') == found('sender=') == ['z@null.test']
+    r = m.veredus('delete', 'sender=<>')
+    assert '1 message deleted' in r.stdout
     r = m.veredus('delete', 'domain=other.test')
     assert '1 message deleted' in r.stdout
     assert found() == [OUT.format(2)]
