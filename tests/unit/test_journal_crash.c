@@ -226,7 +226,7 @@ static void
 kill_story(size_t s, enum io_plan_kind kind)
 {
 	struct io_plan plan = { .kind = kind, .changes = true };
-	const unsigned step = getenv("VEREDUS_LONG") != NULL ? 1 : 4;
+	const unsigned step = getenv("VEREDUS_LONG") != NULL ? 1 : 12;
 	struct toy t;
 	const char *why;
 	bool killed = true;
