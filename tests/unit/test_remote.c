@@ -772,7 +772,7 @@ test_recall(void **state)
 	(void)close(silent);
 }
 
-/* It was about to begin over a kept connection that has ended. */
+/* Its one address has failed: there is no other for it any more. */
 static void
 test_recall_ends_the_search(void **state)
 {
@@ -785,6 +785,27 @@ test_recall_ends_the_search(void **state)
 	recall(w);
 	host_says(fd, "421 4.3.2 going down\r\n");
 	expect_result(w, 1, 0, FATE_DEFERRED, "421 4.3.2 going down");
+	host_is_alone(w);
+	(void)close(fd);
+}
+
+/* Over a kept connection that has gone nothing was told of the message: it goes
+   back as if it had never been here. */
+static void
+test_recall_over_a_kept_connection(void **state)
+{
+	struct world *w = *state;
+	int fd;
+
+	send_mail(w, 1, "ann");
+	fd = host_greets(w);
+	host_takes(w, fd, 1, "ann", OK2);
+	expect_result(w, 1, 0, FATE_DELIVERED, "250 2.0.0 ok");
+	send_mail(w, 2, "ben");
+	host_hears(w, fd, "MAIL FROM");
+	recall(w);
+	host_says(fd, "421 4.4.2 idle for too long\r\n");
+	expect_returned(w, 2);
 	host_is_alone(w);
 	(void)close(fd);
 }
@@ -882,6 +903,7 @@ main(void)
 		ACT(test_stop),
 		ACT(test_stop_has_a_deadline),
 		ACT(test_recall),
+		ACT(test_recall_over_a_kept_connection),
 		ACT(test_recall_ends_the_search),
 		ACT(test_lost_for_good),
 		ACT(test_reload),
