@@ -436,6 +436,24 @@ check_unprivileged(struct slice v)
 	return check_account(v);
 }
 
+/* Of these Postfix takes a bare number as days or hours, of all others as
+   seconds: taken as seconds here, "5" would give mail up after five of them. */
+static const char *
+check_days(struct slice v)
+{
+	uint64_t number;
+
+	return slice_number(v, UINT64_MAX, &number) && number != 0 ?
+	    "has no unit: write d for days, or w, h, m, s" : NULL;
+}
+
+static const char *
+check_hours(struct slice v)
+{
+	return check_days(v) == NULL ? NULL :
+	    "has no unit: write h for hours, or w, d, m, s";
+}
+
 static const char *
 check_printable(struct slice v)
 {
@@ -463,6 +481,9 @@ static const struct {
 	check_fn *check;
 } checks[] = {
 	{ "journal_segments", check_segments },
+	{ "maximal_queue_lifetime", check_days },
+	{ "bounce_queue_lifetime", check_days },
+	{ "delay_warning_time", check_hours },
 	{ "myhostname", check_domain },
 	{ "mydomain", check_domain },
 	{ "myorigin", check_domain },

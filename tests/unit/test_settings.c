@@ -142,6 +142,16 @@ parses_numbers(void **state)
 		{ "smtpd_timeout", "1h", 3600, NULL },
 		{ "maximal_queue_lifetime", "5d", 432000, NULL },
 		{ "maximal_queue_lifetime", "2w", 1209600, NULL },
+		{ "maximal_queue_lifetime", "432000s", 432000, NULL },
+		{ "maximal_queue_lifetime", "0", 0, NULL },
+		/* days or hours in Postfix, and no seconds */
+		{ "maximal_queue_lifetime", "5", 0, "\"5\" has no unit: "
+		    "write d for days, or w, h, m, s" },
+		{ "bounce_queue_lifetime", "5", 0, "\"5\" has no unit: "
+		    "write d for days, or w, h, m, s" },
+		{ "delay_warning_time", "4", 0, "\"4\" has no unit: "
+		    "write h for hours, or w, d, m, s" },
+		{ "delay_warning_time", "4h", 14400, NULL },
 		{ "smtpd_timeout", "2h", 0, "\"2h\" is too large: at most 1h" },
 		{ "smtpd_timeout", "0", 0, "\"0\" is too small: at least 1s" },
 		{ "smtpd_timeout", "5M", 0, "\"5M\" is not a time: "
