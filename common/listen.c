@@ -143,6 +143,16 @@ has_protocol(const struct settings *s, const char *name)
 }
 
 bool
+listen_is_used(const struct settings *s, bool has_ipv6,
+    const struct listen_entry *e)
+{
+	bool v6 = has_protocol(s, "ipv6") && has_ipv6;
+
+	return (e->family != AF_INET6 && has_protocol(s, "ipv4")) ||
+	    (e->family != AF_INET && v6);
+}
+
+bool
 listen_plan(const struct settings *s, bool has_ipv6, struct listen_at *out,
     size_t *n, struct strbuf *why)
 {

@@ -49,6 +49,9 @@ bool listen_parse(struct slice entry, struct listen_entry *out);
  */
 bool listen_plan(const struct settings *s, bool has_ipv6, struct listen_at *out,
     size_t *n, struct strbuf *why);
+/* Is `e' of a family that `inet_protocols' has, and this host? */
+bool listen_is_used(const struct settings *s, bool has_ipv6,
+    const struct listen_entry *e);
 /* Does this host have IPv6 at all (a loopback address)? */
 bool listen_host_has_ipv6(void);
 

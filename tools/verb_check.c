@@ -265,6 +265,25 @@ check_one_listener(struct check *c, const struct listen_at *at)
 	strbuf_clear(&why);
 }
 
+/* What inet_protocols leaves of `listen'. */
+static void
+check_unused(struct check *c, bool has_ipv6)
+{
+	const struct settings *s = &c->t->settings;
+	struct listen_entry e;
+	size_t i;
+
+	for (i = 0; i < s->listen.n; i++) {
+		if (listen_parse(slice_of(s->listen.at[i]), &e) &&
+		    !listen_is_used(s, has_ipv6, &e)) {
+			tell(c, WARNING, "nobody listens on %s of listen: %s",
+			    s->listen.at[i], e.family == AF_INET6 && !has_ipv6 ?
+			    "this host has no IPv6" :
+			    "inet_protocols leaves that protocol out");
+		}
+	}
+}
+
 static void
 check_listeners(struct check *c)
 {
@@ -278,10 +297,11 @@ check_listeners(struct check *c)
 	if (!listen_plan(s, has_ipv6, at, &n, &why)) {
 		tell_lines(c, ERROR, &why, "it does not start");
 		n = 0;
-	} else if (n == 0) {
+	} else if (s->listen.n == 0) {
 		tell(c, WARNING, "listen is empty: no mail comes in by SMTP, "
 		    "only by sendmail");
 	}
+	check_unused(c, has_ipv6);
 	for (i = 0; i < n && !c->running; i++) {
 		check_one_listener(c, &at[i]);
 	}

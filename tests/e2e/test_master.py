@@ -397,6 +397,17 @@ def test_check_good_and_bad(make):
     assert r.stdout.splitlines()[-1].startswith('2 errors')
 
 
+def test_check_says_where_nobody_listens(make):
+    i = make(listen='127.0.0.1:1, [::1]:1', inet_protocols='ipv4')
+    assert re.search(r'warning: nobody listens on \[::1\]:1 of listen: ', i.veredus('check').stdout)
+    i.write_conf(listen=f'127.0.0.1:{i.port}', inet_protocols='ipv6')
+    out = i.veredus('check').stdout
+    assert f'warning: nobody listens on 127.0.0.1:{i.port} of listen: inet_protocols ' in out
+    assert 'listen is empty' not in out
+    i.write_conf(listen='', inet_protocols='ipv4')
+    assert 'warning: listen is empty' in i.veredus('check').stdout
+
+
 def test_check_warns_of_a_luser_relay_that_gets_nothing(make):
     i = make(luser_relay='ann')
     r = i.veredus('check')
