@@ -134,6 +134,25 @@ read_value_file(struct settings_load *l, const struct set_row *row,
 	return ok;
 }
 
+/* A value, or a member of one, in line `number' of a file: what is wrong is said
+   with that place, too. */
+static bool
+is_good_there(struct settings_load *l, const struct set_row *row,
+    struct slice path, unsigned number, struct slice value)
+{
+	struct strbuf why;
+	bool ok;
+
+	strbuf_init(&why, 0);
+	ok = settings_plausible(row, value, &why);
+	if (!ok) {
+		settings_say_row(l, row, "%.*s:%u: %s", SLF(path), number,
+		    why.p);
+	}
+	strbuf_clear(&why);
+	return ok;
+}
+
 /* A TEXT value that is a path becomes the first line of that file. */
 static bool
 text_from_file(struct settings_load *l, const struct set_row *row,
@@ -151,8 +170,10 @@ text_from_file(struct settings_load *l, const struct set_row *row,
 	if (ok) {
 		rest = strbuf_slice(&file);
 		(void)settings_next_line(&rest, &line);
+		line = slice_trim(line);
+		ok = is_good_there(l, row, strbuf_slice(value), 1, line);
 		strbuf_reset(value);
-		(void)strbuf_add_slice(value, slice_trim(line));
+		(void)strbuf_add_slice(value, line);
 	}
 	strbuf_clear(&file);
 	return ok;
@@ -174,18 +195,21 @@ add_file_members(struct settings_load *l, const struct set_row *row,
 {
 	struct strbuf file;
 	struct slice rest, line, member;
+	unsigned number = 0;
 	bool ok;
 
 	strbuf_init(&file, 0);
 	ok = read_value_file(l, row, path, &file);
 	rest = strbuf_slice(&file);
 	while (ok && settings_next_line(&rest, &line)) {
+		number++;
 		line = slice_trim(line);
 		if (line.n > 0 && line.p[0] == '#') {
 			continue;
 		}
-		while (settings_member(&line, &member)) {
+		while (ok && settings_member(&line, &member)) {
 			add_member(out, member);
+			ok = is_good_there(l, row, path, number, member);
 		}
 	}
 	strbuf_clear(&file);

@@ -670,6 +670,30 @@ says_what_is_wrong(void **state)
 	    "t.conf:1: a NUL octet\n");
 }
 
+/* A mistake in a file that stands for a value is said with its own place. */
+static void
+says_where_in_a_file(void **state)
+{
+	char bad_file[96], text[512], wanted[768];
+
+	(void)state;
+	(void)snprintf(bad_file, sizeof(bad_file), "%s/bad", dir);
+	write_file(bad_file, "# ours\n\na.example, b.example\nc.example # c\n");
+	(void)snprintf(text, sizeof(text), "mydestination = x.example, %s\n",
+	    bad_file);
+	(void)snprintf(wanted, sizeof(wanted), "t.conf:1: mydestination: "
+	    "%s:4: \"#\" is not a domain, !domain, [address] or type:map\n",
+	    bad_file);
+	check_errors(slice_of(text), wanted);
+	write_file(bad_file, "a..b\n");
+	(void)snprintf(text, sizeof(text), "myorigin = %s\n", bad_file);
+	(void)snprintf(wanted, sizeof(wanted), "t.conf:1: myorigin: %s:1: "
+	    "\"a..b\" is not a host or domain name (an international name "
+	    "is written in its xn-- form)\n", bad_file);
+	check_errors(slice_of(text), wanted);
+	assert_int_equal(unlink(bad_file), 0);
+}
+
 static void
 says_that_there_is_no_file(void **state)
 {
@@ -759,6 +783,7 @@ main(void)
 		cmocka_unit_test(completes_the_hostname),
 		cmocka_unit_test(reads_files_as_values),
 		cmocka_unit_test(says_what_is_wrong),
+		cmocka_unit_test(says_where_in_a_file),
 		cmocka_unit_test(says_that_there_is_no_file),
 		cmocka_unit_test(is_bounded),
 	};
