@@ -355,6 +355,43 @@ test_same_base(void **state)
 	strbuf_clear(&errors);
 }
 
+/* Each program's account is for a start: a reload must not take it halfway. */
+static void
+test_accounts_are_base(void **state)
+{
+	struct settings a, b;
+	struct settings_source sa, sb;
+	struct strbuf errors;
+	char text[80], wanted[80];
+	const char *name;
+	size_t i, n, seen = 0;
+
+	(void)state;
+	strbuf_init(&errors, 0);
+	assert_true(settings_load("f", SL(""), &a, &sa, &errors));
+	for (i = 0; i < settings_count; i++) {
+		name = settings_table[i].name;
+		n = strlen(name);
+		if (n < 5 || strcmp(name + n - 5, "_user") != 0) {
+			continue;
+		}
+		(void)snprintf(text, sizeof(text), "%s = 61500\n", name);
+		(void)snprintf(wanted, sizeof(wanted), "f:1: %s changes", name);
+		strbuf_reset(&errors);
+		assert_true(settings_load("f", slice_of(text), &b, &sb,
+		    &errors));
+		assert_false(config_same_base("f", &sa, &sb, &errors));
+		assert_non_null(strstr(errors.p, wanted));
+		settings_clear(&b);
+		settings_source_clear(&sb);
+		seen++;
+	}
+	assert_true(seen >= 9);
+	settings_clear(&a);
+	settings_source_clear(&sa);
+	strbuf_clear(&errors);
+}
+
 /* -- the disk ------------------------------------------------------------------ */
 
 static char dir[64];
@@ -680,6 +717,7 @@ main(void)
 		cmocka_unit_test(test_listen_bind),
 		cmocka_unit_test(test_moves_maps),
 		cmocka_unit_test(test_same_base),
+		cmocka_unit_test(test_accounts_are_base),
 		cmocka_unit_test_setup_teardown(test_lock, make_dir,
 		    remove_dir),
 		cmocka_unit_test_setup_teardown(test_directories, make_dir,
