@@ -85,7 +85,8 @@ config_same_base(const char *conf, const struct settings_source *now,
 		"runtime_directory", "daemon_directory", "empty_directory",
 		"local_users", "root_user", "admin_group", "log_user",
 		"users_user", "queue_user", "qmgr_user", "local_user",
-		"smtpd_user", "remote_user", "dns_user", "wall_probe" };
+		"smtpd_user", "remote_user", "dns_user", "journal_segments",
+		"journal_segment_size", "spool_memory_limit", "wall_probe" };
 	bool same = true;
 	size_t i, at;
 

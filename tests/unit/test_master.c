@@ -342,12 +342,16 @@ test_same_base(void **state)
 	strbuf_init(&errors, 0);
 	assert_true(settings_load("f", SL("queue_directory = /q\n"), &a, &sa,
 	    &errors));
-	assert_true(settings_load("f", SL("debug = yes\nqueue_directory=/r\n"),
+	assert_true(settings_load("f", SL("debug = yes\nqueue_directory=/r\n"
+	    "journal_segments = 6\njournal_segment_size = 2M\n"),
 	    &b, &sb, &errors));
 	assert_true(config_same_base("f", &sa, &sa, &errors));
 	assert_false(config_same_base("f", &sa, &sb, &errors));
 	assert_non_null(strstr(errors.p, "f:2: queue_directory changes from "
 	    "\"/q\" to \"/r\""));
+	assert_non_null(strstr(errors.p, "f:3: journal_segments changes from "
+	    "\"4\" to \"6\""));
+	assert_non_null(strstr(errors.p, "f:4: journal_segment_size changes"));
 	settings_clear(&a);
 	settings_clear(&b);
 	settings_source_clear(&sa);
