@@ -42,17 +42,29 @@ add_date(const char *name, time_t t, struct strbuf *out)
 	(void)strbuf_add_str(out, "\r\n");
 }
 
-/* Of "mx.example.org[192.0.2.7]:25" the host, or "[192.0.2.7]". */
-static struct slice
-host_of(struct slice relay)
+/*
+ * Of "mx.example.org[192.0.2.7]:25" the host; where that is the address itself,
+ * as in "192.0.2.7[192.0.2.7]:25", a literal (RFC 3464, 2.1.2).
+ */
+static void
+add_remote(struct slice relay, struct strbuf *out)
 {
-	size_t at = slice_find(relay, '['), end;
+	size_t at = slice_find(relay, '['), end = slice_find(relay, ']');
+	struct slice host = slice_make(relay.p, at), address;
+	struct strbuf literal;
 
-	if (at > 0) {
-		return slice_make(relay.p, at);
+	strbuf_init(&literal, 0);
+	if (at < end && end < relay.n) {
+		address = slice_make(relay.p + at + 1, end - at - 1);
+		if (at == 0 || slice_eq(host, address)) {
+			(void)strbuf_printf(&literal, "[%s%.*s]",
+			    slice_find(address, ':') < address.n ? "IPv6:" : "",
+			    SLF(address));
+			host = strbuf_slice(&literal);
+		}
 	}
-	end = slice_find(relay, ']');
-	return slice_make(relay.p, end < relay.n ? end + 1 : relay.n);
+	add_field("Remote-MTA", "dns; ", host, RELAY_TEXT_MAX, out);
+	strbuf_clear(&literal);
 }
 
 /* Digits of a code of three parts, with the class that the action asks for. */
@@ -103,8 +115,7 @@ add_recipient(const struct notice *n, const struct notice_rcpt *r,
 	    n->kind == NOTICE_FAILED ? "failed" : "delayed");
 	add_status(n, r->esc, out);
 	if (r->relay.n > 0) {
-		add_field("Remote-MTA", "dns; ", host_of(r->relay),
-		    RELAY_TEXT_MAX, out);
+		add_remote(r->relay, out);
 	}
 	if (r->reply.n > 0) {
 		add_field("Diagnostic-Code", is_reply(r->reply) ? "smtp; " :

@@ -50,7 +50,7 @@ def test_in_the_words_of_the_other_host(out, sink):
     assert str(got['To']) == ANN and got['Message-ID'] and got['Date']
     assert len(status) == 2 and status[0]['Reporting-MTA'] == 'dns; mx.veredus.test'
     assert status[1]['Final-Recipient'] == f'rfc822; {OUT}' and status[1]['Action'] == 'failed'
-    assert (status[1]['Status'], status[1]['Remote-MTA']) == ('5.7.1', 'dns; 127.0.0.1')
+    assert (status[1]['Status'], status[1]['Remote-MTA']) == ('5.7.1', 'dns; [127.0.0.1]')
     assert status[1]['Diagnostic-Code'] == 'smtp; 550 5.7.1 The first line and 100% of the rest.'
     assert 'The first line and 100% of the rest' in text.replace('\n', ' ') and 'y@far.test' not in text
     assert 'Subject: hello' in header and 'secret' not in octets.decode()
