@@ -196,6 +196,24 @@ codes_and_hosts(void **state)
 	}
 }
 
+/* No line of quoted-printable has more than 76 octets (RFC 2045, 6.7). */
+static void
+short_lines(const struct notice *n)
+{
+	struct slice rest, line;
+	struct strbuf out;
+
+	strbuf_init(&out, 0);
+	notice_compose(n, &out);
+	rest = strbuf_slice(&out);
+	while (slice_word(&rest, "\r\n", &line)) {
+		if (line.n > 76) {
+			fail_msg("%zu octets: %.*s", line.n, SLF(line));
+		}
+	}
+	strbuf_clear(&out);
+}
+
 static void
 a_header_that_must_be_encoded(void **state)
 {
@@ -224,6 +242,10 @@ a_header_that_must_be_encoded(void **state)
 	memcpy(longer + 1198, "\r\n", 2);
 	n.header = slice_make(longer, 1200);
 	says(&n, "Encoding: quoted-printable\r\n", true);
+	short_lines(&n);
+	memset(longer + 4, '\xe4', 1194);
+	says(&n, "Encoding: quoted-printable\r\n", true);
+	short_lines(&n);
 	free(longer);
 	n.header = SL("--=_01ARZ3NDEKTSV.0\r\n--=_01ARZ3NDEKTSV.1--\r\n");
 	says(&n, "boundary=\"=_01ARZ3NDEKTSV.2\"\r\n", true);
