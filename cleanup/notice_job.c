@@ -294,7 +294,8 @@ keep_header(struct notice_job *job, struct slice content, uint64_t limit)
 
 	(void)header_scan(&scan, content, true, &header_n, &body_at);
 	n = header_n < limit ? header_n : (size_t)limit;
-	while (n > 0 && n < header_n && content.p[n - 1] != '\n') {
+	/* `content' may itself have been cut off there. */
+	while (n > 0 && content.p[n - 1] != '\n') {
 		n--;
 	}
 	(void)strbuf_add(&job->header, content.p, n);

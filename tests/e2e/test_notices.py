@@ -101,6 +101,17 @@ def test_headers_come_back_as_they_were(make, header):
     m.stop()
 
 
+@pytest.mark.parametrize('size', [10, 200000], ids=['small', 'file'])
+def test_a_long_header_is_cut_between_lines(make, size):
+    """Whether the message lies in memory or in a file."""
+    m = make(bounce_size_limit='5000', **TAKE_ALL).start()
+    header = ''.join(f'X-{i}: {"v" * 90}\r\n' for i in range(100))
+    m.send(f'nobody1@{HOST}', sender=f'ann@{HOST}', body=header + '\r\n' + ('y' * 70 + '\r\n') * (size // 72))
+    _, _, _, back = parse(of_user(m, 'ann', 'Your mail could not be delivered'))
+    assert 4800 < len(back) <= 5000 and back.endswith('v' * 90 + '\n'), back[-200:]
+    m.stop()
+
+
 def test_odd_addresses(make):
     """Names with spaces, with what looks like a delimiter, and long ones."""
     m = make(**TAKE_ALL).start()
