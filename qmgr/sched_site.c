@@ -94,8 +94,12 @@ defer(struct sched *s, struct rcpt *rc, const struct dest *d)
 	struct sched_outcome o = { FATE_DEFERRED, slice_of(d->esc),
 		slice_of(d->reply), slice_of(d->relay), next_try(s, d) };
 
-	/* It may expire if the destination was tried, though it was not. */
-	rc->epoch = d->epoch;
+	uint64_t since_s = (s->mono_ms - d->failed_ms) / 1000;
+
+	/* It may expire if the destination was tried, though it was not; but
+	   not by a failure from before it came. */
+	rc->epoch = sched_age_s(s, rc->work->arrived_us) > since_s ? d->epoch :
+	    s->epoch - 1;
 	sched_record(s, rc, &o);
 }
 

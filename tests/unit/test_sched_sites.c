@@ -565,6 +565,31 @@ test_no_lifetime_is_one_attempt(void **state)
 	world_clear(&w);
 }
 
+/* A next hop that failed before a message came says nothing of that one. */
+static void
+test_no_lifetime_and_a_dead_site(void **state)
+{
+	struct world w;
+	struct world_msg *m;
+
+	(void)state;
+	world_init(&w, 9);
+	w.cfg.lifetime = 0;
+	sched_configure(w.s, &w.cfg);
+	kill_site(&w);
+	w.sites[SITE].down = false;
+	m = world_arrive(&w, 1, site);
+	settle(&w);
+	assert_true(world_is_dead(&w, SITE));
+	assert_false(m->gone);
+	assert_int_equal(m->rcpts[0].bounced, 0);
+	world_advance(&w, 2000 * w.cfg.max_backoff);
+	settle(&w);
+	assert_true(m->gone);
+	assert_int_equal(m->rcpts[0].bounced, 0);
+	world_clear(&w);
+}
+
 static void
 test_soft_bounce(void **state)
 {
@@ -656,6 +681,7 @@ main(void)
 		cmocka_unit_test(test_notice_impossible),
 		cmocka_unit_test(test_bounce_lifetime),
 		cmocka_unit_test(test_no_lifetime_is_one_attempt),
+		cmocka_unit_test(test_no_lifetime_and_a_dead_site),
 		cmocka_unit_test(test_soft_bounce),
 		cmocka_unit_test(test_hold_transport),
 		cmocka_unit_test(test_defer_transports),
