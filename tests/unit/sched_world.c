@@ -494,6 +494,8 @@ send_request(struct world *w, const struct sched_action *a)
 	assert_true(n >= 0);
 	if (a->kind == SCHED_FATES) {
 		assert_true(a->nitems > 0 && a->nitems <= NELEMS(r->fates));
+		/* who says so may have it waited for company */
+		assert_false(a->last && world_has(w, find_msg(w, a->qid)));
 		r->nfates = (unsigned)a->nitems;
 		for (i = 0; i < a->nitems; i++) {
 			r->fates[i].index = a->items[i].fate.index;

@@ -84,6 +84,7 @@ ask_for_group(struct kit *k, uint64_t qid)
 
 	kit_envelope(&e, 1);
 	spool_group(k->sp, qid, &item, 1, &d, &e, 1, on_answer, k);
+	envelope_clear(&e);
 }
 
 static void
