@@ -32,7 +32,7 @@ struct journal_segment {
 	int fd;
 	bool dot;    /* its name has a dot */
 	bool old;    /* from before this start, with batches in it */
-	bool bad;    /* to be kept as N.bad */
+	bool bad;    /* to be kept as N-S.bad */
 };
 TAILQ_HEAD(journal_segments, journal_segment);
 STAILQ_HEAD(journal_entries, journal_entry);

@@ -192,7 +192,7 @@ tell_bad(struct check *c, const struct bad *b)
 	qid_format(b->segment, id);
 	(void)snprintf(place, sizeof(place), "journal/%s", id);
 	(void)snprintf(what, sizeof(what), "%s: a start keeps the segment as "
-	    "%s.bad and uses the rest", b->why, id);
+	    "%s-*.bad and uses the rest", b->why, id);
 	tell(c, place, b->offset, what, true);
 }
 

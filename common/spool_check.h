@@ -14,7 +14,8 @@
 
 /* One thing that is worth a line. */
 struct spool_finding {
-	const char *place;  /* "queue/3/001J13BVMSGOT", "journal/0000000000005" */
+	const char *place;  /* "queue/3/001J13BVMSGOT", "journal/0000000000005": the
+	                       file's name goes on with "-" and a salt */
 	uint64_t offset;    /* octet in it */
 	const char *what;   /* and what it means */
 	bool damage;        /* else it is only told */
@@ -30,7 +31,7 @@ struct spool_summary {
 	uint64_t children;      /* of groups that are not settled */
 	uint64_t leftovers;     /* .ID: being written, or left by a crash */
 	uint64_t corrupt;       /* ID.corrupt: set aside before */
-	uint64_t bad_segments;  /* journal/N.bad: set aside before */
+	uint64_t bad_segments;  /* journal/N-S.bad: set aside before */
 	uint64_t foreign;       /* names that are none of ours */
 	uint64_t damaged;       /* findings of damage */
 	struct journal_report journal;
