@@ -86,8 +86,8 @@ def test_more_users_than_workers(make):
     for u in users:
         m.mail(u, 3)
     m.wait_empty()
-    # Those that are ending come on top of the three.
-    assert 0 < most <= 6
+    # Those that are ending come on top of the three; without a limit there were twenty.
+    assert 0 < most <= 10
     wait_until(lambda: len(workers(m)) <= 3, 'three workers')
     m.stop()
 

@@ -34,9 +34,9 @@ static const struct {
 } stories[] = {
 #ifdef KIT_JOURNAL
 	/* a start is long here, and much the same after each kill */
-	{ "serial", life_serial, 1, 1 },
-	{ "crowd", life_crowd, 1, 1 },
-	{ "full", life_full, 3, 4 },
+	{ "serial", life_serial, 1, 5 },
+	{ "crowd", life_crowd, 1, 5 },
+	{ "full", life_full, 9, 12 },
 #else
 	{ "serial", life_serial, 1, 1 },
 	{ "crowd", life_crowd, 1, 1 },
