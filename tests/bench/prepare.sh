@@ -12,6 +12,8 @@ command -v debootstrap >/dev/null || {
 	exit 1
 }
 mkdir -p "$DIR"
+exec 9> "$DIR/lock"
+flock 9 # tests that run beside each other make them once
 
 # What all of them begin with.
 base() {
