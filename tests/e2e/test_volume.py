@@ -56,12 +56,14 @@ def test_killed_and_restarted_in_the_middle(make):
     assert m.in_spool() == N - half
     os.rename(away, m.home['ann'])
     there = half
-    for _ in range(2):
+    in_the_middle = 0       # the second kill may find all delivered
+    while there < N and in_the_middle < 2:
         wait_until(lambda n=there: len(m.maildir('ann')) > n, 'the queue drains')
         m.kill_all()
         there = len(m.maildir('ann'))
-        assert there < N, 'killed in the middle'
+        in_the_middle += there < N
         m.start()
+    assert in_the_middle > 0, 'killed in the middle'
     check_all_there(m, N)
     m.stop()
 
