@@ -13,6 +13,8 @@
 #include "common/xmalloc.h"
 #include "tests/unit/journal_toy.h"
 
+#define STILL_S 3
+
 enum { KIND_PUT = 1, KIND_DROP };
 
 /* -- the ledger ------------------------------------------------------------------ */
@@ -98,6 +100,7 @@ on_done(struct journal_entry *e)
 	struct toy_thing *thing = &t->things[f->id];
 
 	t->flying--;
+	t->still = 0;
 	t->pressed = true;
 	thing->moving = thing->moving && f->what != 'M';
 	if (e->error != 0) {
@@ -192,8 +195,27 @@ relieve(struct toy *t)
 }
 
 static void
+on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct toy *t = arg;
+
+	(void)fd;
+	(void)what;
+	if (++t->still >= STILL_S && t->hopeless) {
+		t->failed = EIO; /* a full ring stands until a segment can be made */
+	}
+}
+
+static void
 turn(struct toy *t)
 {
+	static const struct timeval second = { 1, 0 };
+	struct event *clock = event_new(t->base, -1, EV_PERSIST, on_second, t);
+
+	t->still = 0;
+	if (clock == NULL || event_add(clock, &second) == -1) {
+		abort();
+	}
 	while (t->flying > 0 && t->failed == 0) {
 		if (event_base_loop(t->base, EVLOOP_ONCE) == -1) {
 			abort();
@@ -203,6 +225,7 @@ turn(struct toy *t)
 			relieve(t);
 		}
 	}
+	event_free(clock);
 }
 
 void

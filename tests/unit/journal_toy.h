@@ -45,6 +45,9 @@ struct toy {
 	uint64_t last_lsn;
 	int failed;             /* the journal has */
 	bool pressed;           /* segments may go, or are to */
+	bool hopeless;          /* the disk never works again: nothing done for
+	                           STILL_S counts as failed */
+	unsigned still;         /* seconds without an answer */
 	const char *wrong;      /* what cannot be */
 	size_t read;            /* entries of the last open */
 };

@@ -294,6 +294,7 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 	bool open = false;
 
 	toy_make(&t);
+	t.hopeless = f->stay;
 	io_plan(&plan);
 	for (tries = 0; tries < 3 && !open; tries++) {
 		open = toy_open(&t);
