@@ -21,8 +21,9 @@
 #include "local/record.h"
 
 /* The dispatcher keeps to local_process_limit; those that are ending, or are
-   given up and cannot die yet, come on top. */
-#define CHILDREN_MAX(limit) (2 * (limit) + 8)
+   given up and cannot die yet, come on top: on a busy machine many, as each
+   user's worker makes place for the next user's before it has ended. */
+#define CHILDREN_MAX(limit) (4 * (limit) + 64)
 #define CHILD_FD 3 /* the worker's socket in the child */
 
 struct kid {

@@ -88,6 +88,7 @@ def test_more_users_than_workers(make):
     m.wait_empty()
     # Those that are ending come on top of the three; without a limit there were twenty.
     assert 0 < most <= 10
+    assert 'no worker for' not in m.log(), 'none had to wait for the next attempt'
     wait_until(lambda: len(workers(m)) <= 3, 'three workers')
     m.stop()
 

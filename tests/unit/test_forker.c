@@ -314,7 +314,7 @@ has_a_limit(void **state)
 {
 	struct world *w = *state;
 	struct record_answer a;
-	int fds[10], fd;
+	int fds[4 + 64], fd;
 	uint32_t i;
 
 	w->settings.local_process_limit = 1;
@@ -328,7 +328,7 @@ has_a_limit(void **state)
 	assert_int_equal(a.status, RECORD_BUSY);
 	assert_int_equal(fd, -1);
 	(void)close(fds[0]);
-	expect_children(w, 9);
+	expect_children(w, NELEMS(fds) - 1);
 	ask(w, RECORD_WORKER, 78, "ben");
 	fds[0] = expect_worker(w, 78);
 	for (i = 0; i < NELEMS(fds); i++) {
