@@ -2,6 +2,7 @@
 tests/bench/prepare.sh has made below $VEREDUS_PEERS: started there in mount and
 process namespaces of their own, never installed here.  Each takes mail for
 bench@bench.test into a Maildir and sends all else to one port of 127.0.0.1."""
+import fcntl
 import os
 import re
 import shutil
@@ -82,6 +83,8 @@ begin retry
 class Peer:
     def __init__(self, name, out):
         self.name, self.root, self.port = name, PLACE / name, free_port()
+        self.lock = open(PLACE / f'{name}.lock', 'w')       # one root directory: one user at a time
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.maildir = self.root / 'home/bench/Maildir/new'
         shutil.rmtree(self.root / 'home/bench/Maildir', ignore_errors=True)
         getattr(self, name)(dict(port=self.port, out=out))
@@ -119,6 +122,7 @@ class Peer:
     def __exit__(self, *a):
         os.killpg(self.proc.pid, signal.SIGKILL)
         self.proc.wait()
+        self.lock.close()
 
     def answers(self):
         assert self.proc.poll() is None
