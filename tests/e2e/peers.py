@@ -116,7 +116,11 @@ class Peer:
                                       f'--mount-proc={self.root}/proc', 'chroot', str(self.root), 'sh', '-c',
                                       self.start], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                      stderr=subprocess.DEVNULL, start_new_session=True)
-        wait_until(self.answers, f'{self.name} answers')
+        try:
+            wait_until(self.answers, f'{self.name} answers')
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *a):
