@@ -35,7 +35,7 @@ def unit(build):
             good = 1
         passed, failed = passed + good, failed + bad
         if bad:
-            print(f'failed: {trs.stem}')
+            print(f'failed: {trs.stem}: see {trs.with_suffix(".log")}')
     return passed, failed
 
 
