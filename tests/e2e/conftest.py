@@ -17,8 +17,11 @@ def is_controller(config):
 
 def pytest_configure(config):
     """A place where the clients of all workers note the replies they see."""
-    if is_controller(config) and 'VEREDUS_SEEN' not in os.environ:
-        config.veredus_seen = os.environ['VEREDUS_SEEN'] = tempfile.mkdtemp(prefix='vseen')
+    if is_controller(config):
+        config.veredus_made = 'VEREDUS_SEEN' not in os.environ
+        if config.veredus_made:
+            os.environ['VEREDUS_SEEN'] = tempfile.mkdtemp(prefix='vseen')
+        config.veredus_seen = os.environ['VEREDUS_SEEN']
 
 
 def never_seen(place):
@@ -44,8 +47,9 @@ def pytest_sessionfinish(session, exitstatus):
     if place is None:
         return
     missing = never_seen(place)
-    shutil.rmtree(place, ignore_errors=True)
-    del os.environ['VEREDUS_SEEN']
+    if session.config.veredus_made:
+        shutil.rmtree(place, ignore_errors=True)
+        del os.environ['VEREDUS_SEEN']
     opt = session.config.option
     whole = not opt.keyword and not opt.markexpr and not any(
         a.endswith('.py') or '::' in a for a in session.config.args)
