@@ -409,12 +409,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* first: its child has no threads of others, whose pools
+		   (never freed) would be leaks there */
+		cmocka_unit_test(below_a_closed_directory),
 		cmocka_unit_test(folds_and_refuses_names),
 		cmocka_unit_test(cache_expires),
 		cmocka_unit_test(a_file_is_asked_for_new_names),
 		cmocka_unit_test(cache_is_bounded),
 		cmocka_unit_test(file_is_followed),
-		cmocka_unit_test(below_a_closed_directory),
 		cmocka_unit_test(answers),
 		cmocka_unit_test(hanging_blocks_nobody),
 		cmocka_unit_test(too_many_are_refused),
