@@ -368,13 +368,18 @@ void ipc_flush(struct ipc_chan *ch);
 
 /* -- blocking use: program start, tools ------------------------------------ */
 
+/* Descriptors received whose messages have not been handed out, oldest first. */
+#define IPC_FDS_MAX 64
+struct ipc_fds {
+	int at[IPC_FDS_MAX];
+	unsigned n;
+};
 /* One connection read message by message; zero it, set fd, me and peer. */
 struct ipc_sync {
 	int fd;
 	enum ipc_role me, peer;
 	struct strbuf in;
-	int fds[16];
-	unsigned nfds;
+	struct ipc_fds fds;
 	size_t last; /* octets of the message handed out last */
 };
 /*

@@ -1,22 +1,18 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <event2/event.h>
 
 #include "common/ipc.h"
+#include "common/ipc_sock.h"
 #include "common/log.h"
 #include "common/xmalloc.h"
 
-#define READ_SIZE  (64 * 1024)
 #define TURN_MSGS  128 /* messages handled before others get their turn */
-#define FDS_MAX    64  /* descriptors that wait on either side */
 #define LATER_MAX  (16 * 1024) /* octets that wait for company */
 
 /* A descriptor on its way out: belongs to the octet `at' of the stream. */
@@ -38,10 +34,9 @@ struct ipc_chan {
 	struct strbuf in, out;
 	size_t in_done;       /* octets of `in' already handled */
 	uint64_t out_at;      /* stream position of the first octet of `out' */
-	struct out_fd out_fds[FDS_MAX];
+	struct out_fd out_fds[IPC_FDS_MAX];
 	unsigned nout_fds;
-	int in_fds[FDS_MAX];
-	unsigned nin_fds;
+	struct ipc_fds in_fds;
 	struct ipc_build build;
 	bool building_dead;   /* between begin and end on a dead channel */
 	bool flush_armed;
@@ -90,9 +85,7 @@ destroy(struct ipc_chan *ch)
 	for (i = 0; i < ch->nout_fds; i++) {
 		(void)close(ch->out_fds[i].fd);
 	}
-	for (i = 0; i < ch->nin_fds; i++) {
-		(void)close(ch->in_fds[i]);
-	}
+	ipc_fds_close(&ch->in_fds);
 	(void)close(ch->fd);
 	strbuf_clear(&ch->in);
 	strbuf_clear(&ch->out);
@@ -191,31 +184,16 @@ ipc_chan_pause(struct ipc_chan *ch, bool pause)
 static ssize_t
 send_some(struct ipc_chan *ch)
 {
-	struct iovec iov = { ch->out.p, ch->out.n };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int))];
-	} ctl;
-	struct cmsghdr *cm;
 	bool with_fd = ch->nout_fds > 0 && ch->out_fds[0].at == ch->out_at;
 	unsigned next = with_fd ? 1 : 0;
+	size_t n = ch->out.n;
 	ssize_t w;
 
 	if (ch->nout_fds > next) {
-		iov.iov_len = (size_t)(ch->out_fds[next].at - ch->out_at);
+		n = (size_t)(ch->out_fds[next].at - ch->out_at);
 	}
-	if (with_fd) {
-		memset(&ctl, 0, sizeof(ctl));
-		mh.msg_control = ctl.room;
-		mh.msg_controllen = sizeof(ctl.room);
-		cm = CMSG_FIRSTHDR(&mh);
-		cm->cmsg_level = SOL_SOCKET;
-		cm->cmsg_type = SCM_RIGHTS;
-		cm->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(cm), &ch->out_fds[0].fd, sizeof(int));
-	}
-	w = sendmsg(ch->fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+	w = ipc_sock_send(ch->fd, ch->out.p, n,
+	    with_fd ? ch->out_fds[0].fd : -1);
 	if (w > 0 && with_fd) {
 		(void)close(ch->out_fds[0].fd);
 		ch->nout_fds--;
@@ -356,7 +334,7 @@ ipc_put_fd(struct ipc_chan *ch, int fd)
 		return;
 	}
 	ipc_build_f(&ch->build);
-	if (ch->nout_fds == FDS_MAX) {
+	if (ch->nout_fds == IPC_FDS_MAX) {
 		ch->overflow = true;
 		(void)close(fd);
 		return;
@@ -403,66 +381,6 @@ ipc_end_later(struct ipc_chan *ch)
 
 /* -- in -------------------------------------------------------------------- */
 
-static bool
-take_cmsgs(int *fds, unsigned *n, unsigned max, struct msghdr *mh)
-{
-	struct cmsghdr *cm;
-	size_t count, i;
-	bool room = (mh->msg_flags & MSG_CTRUNC) == 0;
-	int fd;
-
-	for (cm = CMSG_FIRSTHDR(mh); cm != NULL; cm = CMSG_NXTHDR(mh, cm)) {
-		if (cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS) {
-			continue;
-		}
-		count = (cm->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (i = 0; i < count; i++) {
-			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(fd));
-			if (*n < max) {
-				fds[(*n)++] = fd;
-			} else {
-				(void)close(fd);
-				room = false;
-			}
-		}
-	}
-	return room;
-}
-
-/* recvmsg() into `in'; *ok is false when descriptors were lost. */
-static ssize_t
-receive(int fd, struct strbuf *in, int *fds, unsigned *nfds, unsigned max,
-    int flags, bool *ok)
-{
-	struct iovec iov = { strbuf_room(in, READ_SIZE), READ_SIZE };
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(sizeof(int) * 16)];
-	} ctl;
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = ctl.room, .msg_controllen = sizeof(ctl.room) };
-	ssize_t r;
-
-	r = recvmsg(fd, &mh, MSG_CMSG_CLOEXEC | flags);
-	*ok = r < 0 || take_cmsgs(fds, nfds, max, &mh);
-	if (r > 0) {
-		strbuf_filled(in, (size_t)r);
-	}
-	return r;
-}
-
-static int
-shift_fd(int *fds, unsigned *n)
-{
-	int fd = *n > 0 ? fds[0] : -1;
-
-	if (*n > 0) {
-		(*n)--;
-		memmove(&fds[0], &fds[1], *n * sizeof(fds[0]));
-	}
-	return fd;
-}
-
 /* One message from `in'. Returns false when there is none to handle now. */
 static bool
 handle_one(struct ipc_chan *ch)
@@ -487,7 +405,7 @@ handle_one(struct ipc_chan *ch)
 	case IPC_DEC_OK:
 		break;
 	}
-	if (wants_fd && (m.fd = shift_fd(ch->in_fds, &ch->nin_fds)) == -1) {
+	if (wants_fd && (m.fd = ipc_fds_shift(&ch->in_fds)) == -1) {
 		fail(ch, "a message without its descriptor");
 		return false;
 	}
@@ -516,7 +434,7 @@ handle_buffer(struct ipc_chan *ch)
 	}
 	strbuf_consume(&ch->in, ch->in_done);
 	ch->in_done = 0;
-	if (ch->in.n == 0 && ch->in.cap > 4 * READ_SIZE) {
+	if (ch->in.n == 0 && ch->in.cap > 4 * IPC_SOCK_READ) {
 		strbuf_clear(&ch->in);
 	}
 	if (n == TURN_MSGS && !ch->paused) {
@@ -548,8 +466,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	ch->depth++;
-	r = receive(fd, &ch->in, ch->in_fds, &ch->nin_fds, FDS_MAX,
-	    MSG_DONTWAIT, &ok);
+	r = ipc_sock_receive(fd, &ch->in, &ch->in_fds, MSG_DONTWAIT, &ok);
 	if (!ok) {
 		fail(ch, "lost or too many descriptors");
 	} else if (r == 0) {
@@ -562,114 +479,13 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	leave(ch);
 }
 
-/* -- blocking -------------------------------------------------------------- */
-
-static int
-wait_readable(int fd, int timeout_ms)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	int r;
-
-	do {
-		r = timeout_ms != 0 ? poll(&pfd, 1, timeout_ms) : 0;
-	} while (r == -1 && errno == EINTR);
-	if (r == 0) {
-		errno = ETIMEDOUT;
-		return -1;
-	}
-	return r < 0 ? -1 : 0;
-}
-
-int
-ipc_sync_read(struct ipc_sync *c, struct ipc_msg *m, int timeout_ms)
-{
-	const char *why;
-	size_t used;
-	bool wants_fd, ok;
-	ssize_t r;
-
-	strbuf_consume(&c->in, c->last);
-	c->last = 0;
-	for (;;) {
-		switch (ipc_decode(strbuf_slice(&c->in), c->peer, c->me, m,
-		    &used, &wants_fd, &why)) {
-		case IPC_DEC_BAD:
-			errno = EPROTO;
-			return -1;
-		case IPC_DEC_OK:
-			c->last = used;
-			if (wants_fd && (m->fd = shift_fd(c->fds, &c->nfds)) == -1) {
-				errno = EPROTO;
-				return -1;
-			}
-			return 1;
-		case IPC_DEC_MORE:
-			break;
-		}
-		/* poll() only where there is nothing yet, and a limit. */
-		r = receive(c->fd, &c->in, c->fds, &c->nfds, NELEMS(c->fds),
-		    timeout_ms < 0 ? 0 : MSG_DONTWAIT, &ok);
-		if (r == -1 && errno == EAGAIN &&
-		    wait_readable(c->fd, timeout_ms) == -1) {
-			return -1;
-		}
-		if (r == -1 && (errno == EINTR || errno == EAGAIN)) {
-			continue;
-		}
-		if (r <= 0 || !ok) {
-			if (r > 0) {
-				errno = EPROTO;
-				return -1;
-			}
-			return (int)r;
-		}
-	}
-}
-
-int
-ipc_sync_write(int fd, struct slice b)
-{
-	ssize_t w;
-
-	while (b.n > 0) {
-		w = send(fd, b.p, b.n, MSG_NOSIGNAL);
-		if (w == -1 && errno == EINTR) {
-			continue;
-		}
-		if (w == -1) {
-			return -1;
-		}
-		b.p += w;
-		b.n -= (size_t)w;
-	}
-	return 0;
-}
-
-void
-ipc_sync_clear(struct ipc_sync *c)
-{
-	unsigned i;
-
-	for (i = 0; i < c->nfds; i++) {
-		(void)close(c->fds[i]);
-	}
-	c->nfds = 0;
-	if (c->fd != -1) {
-		(void)close(c->fd);
-		c->fd = -1;
-	}
-	strbuf_clear(&c->in);
-}
-
 void
 ipc_chan_adopt(struct ipc_chan *ch, struct ipc_sync *c)
 {
 	strbuf_consume(&c->in, c->last);
 	(void)strbuf_add_slice(&ch->in, strbuf_slice(&c->in));
-	_Static_assert(NELEMS(c->fds) <= FDS_MAX, "all of them fit");
-	memcpy(ch->in_fds, c->fds, c->nfds * sizeof(c->fds[0]));
-	ch->nin_fds = c->nfds;
-	c->nfds = 0;
+	ch->in_fds = c->fds;
+	c->fds.n = 0;
 	c->last = 0;
 	c->fd = -1;
 	ipc_sync_clear(c);
