@@ -289,13 +289,10 @@ void
 ipc_build_end(struct ipc_build *b)
 {
 	size_t n = b->out->n - b->at;
-	size_t i;
 
 	if (next_kind(&b->fields) != '\0' || n > IPC_MESSAGE_MAX) {
 		log_panic("ipc: %s: fields are missing, or it is too long",
 		    ipc_type_name(b->type));
 	}
-	for (i = 0; i < 4; i++) {
-		b->out->p[b->at + i] = (char)(n >> (8 * i) & 0xff);
-	}
+	put_u32(b->out->p + b->at, (uint32_t)n);
 }

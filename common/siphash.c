@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "common/codec.h"
 #include "common/siphash.h"
 
 struct sip {
@@ -74,11 +75,8 @@ siphash24(const unsigned char key[SIPHASH_KEY], const void *p, size_t n)
 uint64_t
 siphash_cookie(const unsigned char key[SIPHASH_KEY], uint64_t qid)
 {
-	unsigned char octets[8];
-	int i;
+	char octets[8];
 
-	for (i = 0; i < 8; i++) {
-		octets[i] = (unsigned char)(qid >> (8 * i) & 0xff);
-	}
+	put_u64(octets, qid);
 	return siphash24(key, octets, sizeof(octets));
 }

@@ -10,24 +10,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "common/codec.h"
 #include "common/qid.h"
 #include "common/spool_check.h"
 #include "common/spool_int.h"
+#include "common/spool_said.h"
 #include "common/xmalloc.h"
 
-#define PAGE     256
 #define LOOK_MS  50 /* before what looks wrong is read again: it may be being
                        written to */
 #define LOOKS    20 /* at something that looks wrong otherwise each time */
-
-/* What the journal says of a message. */
-struct said {
-	char *image;
-	size_t n;
-	struct strbuf records;
-	bool done, filed;
-};
 
 /* A place of damage in the journal. */
 struct bad {
@@ -43,7 +34,7 @@ struct check {
 	int fd;
 	struct bads bads;
 	uint64_t nonsense; /* entries of the journal that nobody can read */
-	struct spool_index said;
+	struct spool_index said; /* by the journal, of struct spool_said */
 	void (*found)(void *arg, const struct spool_finding *f);
 	void *arg;
 	struct spool_summary *sum;
@@ -63,78 +54,14 @@ tell(struct check *c, const char *place, uint64_t offset, const char *what,
 
 /* -- the journal -------------------------------------------------------------------- */
 
-static struct said *
-get(struct check *c, uint64_t qid)
-{
-	void **place = spool_index_add(&c->said, qid);
-
-	if (*place == NULL) {
-		*place = xcalloc(1, sizeof(struct said));
-		strbuf_init(&((struct said *)*place)->records, 0);
-	}
-	return *place;
-}
-
-static struct said *
-find(const struct check *c, uint64_t qid)
-{
-	void **place = spool_index_find(&c->said, qid);
-
-	return place != NULL ? *place : NULL;
-}
-
-static void
-add_message(struct check *c, uint64_t qid, struct slice image)
-{
-	struct said *s = get(c, qid);
-
-	free(s->image);
-	s->image = xmalloc(image.n + 1);
-	memcpy(s->image, image.p, image.n);
-	s->n = image.n;
-	strbuf_reset(&s->records);
-}
-
-static void
-add_change(struct check *c, uint64_t qid, bool done, struct slice records)
-{
-	struct said *s = get(c, qid);
-
-	s->done = s->done || done;
-	(void)strbuf_add_slice(&s->records, records);
-}
-
 static void
 on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
     struct slice body)
 {
 	struct check *c = arg;
-	struct dec d = dec_make(body);
-	uint64_t child;
-	bool done;
 
 	(void)lsn;
-	switch ((enum spool_entry_kind)kind) {
-	case SPOOL_ENTRY_MESSAGE:
-		add_message(c, qid, body);
-		return;
-	case SPOOL_ENTRY_STATE:
-	case SPOOL_ENTRY_DONE:
-		add_change(c, qid, kind == SPOOL_ENTRY_DONE, body);
-		return;
-	case SPOOL_ENTRY_GROUP:
-		done = dec_u8(&d) != 0;
-		add_change(c, qid, done, dec_slice(&d, body.n));
-		while (!d.bad && d.in.n > 0) {
-			child = dec_u64(&d);
-			add_message(c, child, dec_slice(&d, body.n));
-		}
-		if (!d.bad) {
-			return;
-		}
-		break;
-	}
-	c->nonsense++;
+	c->nonsense += !spool_said_add(&c->said, kind, qid, body);
 }
 
 static void
@@ -148,26 +75,6 @@ on_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
 	one->segment = segment;
 	one->offset = offset;
 	(void)snprintf(one->why, sizeof(one->why), "%.79s", why);
-}
-
-static void
-forget_said(struct check *c)
-{
-	uint64_t qids[PAGE], after = 0;
-	struct said *s;
-	size_t i, n;
-
-	while ((n = spool_index_list(&c->said, after, qids, PAGE)) > 0) {
-		for (i = 0; i < n; i++) {
-			s = find(c, qids[i]);
-			free(s->image);
-			strbuf_clear(&s->records);
-			free(s);
-		}
-		after = qids[n - 1];
-	}
-	spool_index_clear(&c->said);
-	spool_index_init(&c->said);
 }
 
 static bool
@@ -221,7 +128,7 @@ read_journal(struct check *c, struct journal_report *report)
 		free(before.at);
 		before = c->bads;
 		c->bads = (struct bads){ NULL, 0 };
-		forget_said(c);
+		spool_said_clear(&c->said);
 		(void)nanosleep(&pause, NULL);
 	}
 	for (i = 0; i < c->bads.n; i++) {
@@ -363,7 +270,7 @@ look_at(int dir, const char *name, uint64_t qid, struct look *l)
 static void
 count_file(struct check *c, uint64_t qid, struct spool_state *st)
 {
-	struct said *s = find(c, qid);
+	struct spool_said *s = spool_said_find(&c->said, qid);
 
 	if (s != NULL) {
 		s->filed = true;
@@ -478,7 +385,7 @@ check_dir(struct check *c, int queue, unsigned h)
 /* -- what only the journal has ------------------------------------------------------------ */
 
 static void
-check_said(struct check *c, uint64_t qid, const struct said *s)
+check_said(struct check *c, const struct spool_said *s)
 {
 	struct spool_state *st = NULL;
 	char id[QID_TEXT + 1];
@@ -490,7 +397,7 @@ check_said(struct check *c, uint64_t qid, const struct said *s)
 	}
 	why = parse(slice_make(s->image, s->n), &st, &records);
 	if (why != NULL) {
-		qid_format(qid, id);
+		qid_format(s->qid, id);
 		tell(c, id, 0, why, true);
 		return;
 	}
@@ -503,16 +410,13 @@ check_said(struct check *c, uint64_t qid, const struct said *s)
 static void
 finish(struct check *c)
 {
-	uint64_t qids[PAGE], after = 0;
-	size_t i, n;
+	struct spool_index_at at = { 0 };
+	const struct spool_said *s;
 
-	while ((n = spool_index_list(&c->said, after, qids, PAGE)) > 0) {
-		for (i = 0; i < n; i++) {
-			check_said(c, qids[i], find(c, qids[i]));
-		}
-		after = qids[n - 1];
+	while ((s = spool_said_each(&c->said, &at)) != NULL) {
+		check_said(c, s);
 	}
-	forget_said(c);
+	spool_said_clear(&c->said);
 }
 
 int

@@ -144,12 +144,9 @@ spool_header_decode(struct slice in, struct spool_header *h)
 static uint32_t
 record_crc(uint64_t qid, struct slice body)
 {
-	unsigned char id[8];
-	size_t i;
+	char id[8];
 
-	for (i = 0; i < sizeof(id); i++) {
-		id[i] = (unsigned char)(qid >> (8 * i));
-	}
+	put_u64(id, qid);
 	return crc32c(crc32c(0, id, sizeof(id)), body.p, body.n);
 }
 

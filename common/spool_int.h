@@ -281,7 +281,7 @@ struct spool {
 	void (*on_fatal)(void *arg, int error);
 	void *on_fatal_arg;
 	struct event *timer;
-	struct spool_index replay; /* at the start only: spool_replay.c */
+	struct spool_index replay; /* at the start only: of spool_said */
 };
 
 /* In so many ms, if not before, something is to be done. */
@@ -427,7 +427,6 @@ void spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
     bool done);
 /* After that: what the files have not yet; then the copies. */
 int spool_replay_finish(struct spool *sp);
-void spool_replay_free(struct spool *sp);
 
 /* spool_birth.c */
 struct spool_birth *spool_birth_new(struct spool *sp,

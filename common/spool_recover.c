@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/qid.h"
 #include "common/spool_int.h"
+#include "common/spool_said.h"
 #include "common/spool_names.h"
 #include "common/xmalloc.h"
 
@@ -549,7 +550,7 @@ spool_recover(struct spool *sp, const struct spool_config *cfg)
 		log_info("spool: %zu messages, %zu corrupt, %zu leftovers "
 		    "removed", sp->index.entries, sp->corrupt, rc.leftovers);
 	}
-	spool_replay_free(sp);
+	spool_said_clear(&sp->replay);
 	free(rc.children);
 	return ret;
 }

@@ -11,101 +11,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/codec.h"
 #include "common/io.h"
 #include "common/journal.h"
 #include "common/log.h"
 #include "common/qid.h"
 #include "common/reading.h"
 #include "common/spool_int.h"
+#include "common/spool_said.h"
 #include "common/xmalloc.h"
 
-#define PAGE 256
-
-struct replay {
-	char *image; /* NULL: none */
-	size_t n;
-	struct strbuf records;
-	bool done;
-};
-
 /* -- reading ---------------------------------------------------------------------- */
-
-static struct replay *
-get(struct spool *sp, uint64_t qid)
-{
-	void **place = spool_index_add(&sp->replay, qid);
-	struct replay *r = *place;
-
-	if (r == NULL) {
-		*place = r = xcalloc(1, sizeof(*r));
-		strbuf_init(&r->records, 0);
-	}
-	if (qid > sp->last_qid) {
-		sp->last_qid = qid;
-	}
-	return r;
-}
-
-static struct replay *
-find(const struct spool *sp, uint64_t qid)
-{
-	void **place = spool_index_find(&sp->replay, qid);
-
-	return place != NULL ? *place : NULL;
-}
-
-/* A copy made by a start has all that was said before. */
-static void
-add_message(struct spool *sp, uint64_t qid, struct slice image)
-{
-	struct replay *r = get(sp, qid);
-
-	free(r->image);
-	r->image = xmalloc(image.n + 1);
-	memcpy(r->image, image.p, image.n);
-	r->n = image.n;
-	strbuf_reset(&r->records);
-}
-
-static void
-add_change(struct spool *sp, uint64_t qid, bool done, struct slice records)
-{
-	struct replay *r = get(sp, qid);
-
-	if (done) {
-		r->done = true;
-		free(r->image);
-		r->image = NULL;
-		strbuf_clear(&r->records);
-		strbuf_init(&r->records, 0);
-	} else {
-		(void)strbuf_add_slice(&r->records, records);
-	}
-}
-
-static bool
-add_group(struct spool *sp, uint64_t parent, struct slice body)
-{
-	struct dec d = dec_make(body);
-	bool done = dec_u8(&d) != 0;
-	struct slice records = dec_slice(&d, body.n), image;
-	uint64_t qid;
-
-	if (d.bad) {
-		return false;
-	}
-	add_change(sp, parent, done, records);
-	while (d.in.n > 0) {
-		qid = dec_u64(&d);
-		image = dec_slice(&d, body.n);
-		if (d.bad) {
-			return false;
-		}
-		add_message(sp, qid, image);
-	}
-	return true;
-}
 
 static void
 on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
@@ -115,21 +30,8 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 	char id[QID_TEXT + 1];
 
 	(void)lsn;
-	switch ((enum spool_entry_kind)kind) {
-	case SPOOL_ENTRY_MESSAGE:
-		add_message(sp, qid, body);
+	if (spool_said_add(&sp->replay, kind, qid, body)) {
 		return;
-	case SPOOL_ENTRY_STATE:
-		add_change(sp, qid, false, body);
-		return;
-	case SPOOL_ENTRY_DONE:
-		add_change(sp, qid, true, body);
-		return;
-	case SPOOL_ENTRY_GROUP:
-		if (add_group(sp, qid, body)) {
-			return;
-		}
-		break;
 	}
 	qid_format(qid, id);
 	log_error("spool: %s: an entry of the journal, of kind %u, makes no "
@@ -174,6 +76,9 @@ spool_replay_open(struct spool *sp, const struct spool_config *cfg)
 	if (journal_open(sp->base, &jc, on_entry, sp, &sp->journal) == -1) {
 		return -1;
 	}
+	if (spool_index_last(&sp->replay) > sp->last_qid) {
+		sp->last_qid = spool_index_last(&sp->replay);
+	}
 	/* a test's own clock is not the one of the files */
 	if (sp->clock_us == NULL) {
 		spool_qid_after_file(sp, journal_newest_us(sp->journal));
@@ -181,30 +86,10 @@ spool_replay_open(struct spool *sp, const struct spool_config *cfg)
 	return 0;
 }
 
-void
-spool_replay_free(struct spool *sp)
-{
-	uint64_t qids[PAGE], after = 0;
-	struct replay *r;
-	size_t i, n;
-
-	while ((n = spool_index_list(&sp->replay, after, qids, PAGE)) > 0) {
-		for (i = 0; i < n; i++) {
-			r = find(sp, qids[i]);
-			free(r->image);
-			strbuf_clear(&r->records);
-			free(r);
-		}
-		after = qids[n - 1];
-	}
-	spool_index_clear(&sp->replay);
-	spool_index_init(&sp->replay);
-}
-
 bool
 spool_replay_is_done(const struct spool *sp, uint64_t qid)
 {
-	const struct replay *r = sp->journal != NULL ? find(sp, qid) : NULL;
+	const struct spool_said *r = spool_said_find(&sp->replay, qid);
 
 	return r != NULL && r->done;
 }
@@ -213,7 +98,7 @@ void
 spool_replay_apply(const struct spool *sp, uint64_t qid,
     struct spool_state *st)
 {
-	const struct replay *r = sp->journal != NULL ? find(sp, qid) : NULL;
+	const struct spool_said *r = spool_said_find(&sp->replay, qid);
 
 	if (r != NULL) {
 		(void)spool_state_apply(st, strbuf_slice(&r->records));
@@ -224,17 +109,16 @@ spool_replay_apply(const struct spool *sp, uint64_t qid,
 
 /* Of no use to us, but not lost. */
 static int
-keep_aside(struct spool *sp, uint64_t qid, const struct replay *r,
-    const char *why)
+keep_aside(struct spool *sp, const struct spool_said *r, const char *why)
 {
 	char id[QID_TEXT + 1], name[SPOOL_NAME_MAX];
-	const int dir = sp->dirs[spool_dir_of(qid)];
+	const int dir = sp->dirs[spool_dir_of(r->qid)];
 	int fd, ret;
 
-	qid_format(qid, id);
+	qid_format(r->qid, id);
 	log_error("spool: %s: the journal's copy cannot be read (%s); kept as "
 	    "%s.corrupt", id, why, id);
-	spool_name_corrupt(qid, name);
+	spool_name_corrupt(r->qid, name);
 	fd = io_openat("spool.replay.aside", dir, name, O_WRONLY | O_CREAT |
 	    O_NOFOLLOW, 0600);
 	if (fd == -1) {
@@ -273,7 +157,7 @@ decode_image(uint64_t qid, struct slice image, struct spool_header *h,
 
 /* No file: all of it comes from the journal. */
 static int
-revive(struct spool *sp, uint64_t qid, struct replay *r)
+revive(struct spool *sp, const struct spool_said *r)
 {
 	struct spool_header h;
 	struct spool_state *st = NULL;
@@ -281,15 +165,15 @@ revive(struct spool *sp, uint64_t qid, struct replay *r)
 	struct spool_msg *m;
 	const char *why = READING_WHY;
 
-	if (reading_begin(qid)) {
-		why = decode_image(qid, slice_make(r->image, r->n), &h,
+	if (reading_begin(r->qid)) {
+		why = decode_image(r->qid, slice_make(r->image, r->n), &h,
 		    &content, &st);
 		reading_end();
 	}
 	if (why != NULL) {
-		return keep_aside(sp, qid, r, why);
+		return keep_aside(sp, r, why);
 	}
-	m = spool_msg_new(qid);
+	m = spool_msg_new(r->qid);
 	m->filed = false;
 	m->checked = true;
 	m->flags = h.flags;
@@ -305,9 +189,9 @@ revive(struct spool *sp, uint64_t qid, struct replay *r)
 }
 
 static void
-take_records(struct spool *sp, uint64_t qid, struct replay *r)
+take_records(struct spool *sp, struct spool_said *r)
 {
-	struct spool_msg *m = spool_msg_get(sp, qid);
+	struct spool_msg *m = spool_msg_get(sp, r->qid);
 
 	spool_set_pending(sp, m, strbuf_slice(&r->records));
 	spool_anchor(sp, m, 1ULL << 32);
@@ -348,20 +232,20 @@ spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
 }
 
 static int
-replay_one(struct spool *sp, uint64_t qid, struct replay *r)
+replay_one(struct spool *sp, struct spool_said *r)
 {
-	const bool file = spool_index_find(&sp->index, qid) != NULL;
+	const bool file = spool_index_find(&sp->index, r->qid) != NULL;
 
 	if (r->done) {
 		if (file) {
-			doom(sp, qid);
+			doom(sp, r->qid);
 		}
 	} else if (file) {
 		if (r->records.n > 0) {
-			take_records(sp, qid, r);
+			take_records(sp, r);
 		}
 	} else if (r->image != NULL) {
-		return revive(sp, qid, r);
+		return revive(sp, r);
 	}
 	return 0;
 }
@@ -369,16 +253,13 @@ replay_one(struct spool *sp, uint64_t qid, struct replay *r)
 int
 spool_replay_messages(struct spool *sp)
 {
-	uint64_t qids[PAGE], after = 0;
-	size_t i, n;
+	struct spool_index_at at = { 0 };
+	struct spool_said *r;
 
-	while ((n = spool_index_list(&sp->replay, after, qids, PAGE)) > 0) {
-		for (i = 0; i < n; i++) {
-			if (replay_one(sp, qids[i], find(sp, qids[i])) == -1) {
-				return -1;
-			}
+	while ((r = spool_said_each(&sp->replay, &at)) != NULL) {
+		if (replay_one(sp, r) == -1) {
+			return -1;
 		}
-		after = qids[n - 1];
 	}
 	return 0;
 }
@@ -387,20 +268,14 @@ spool_replay_messages(struct spool *sp)
 static void
 replay_children(struct spool *sp)
 {
-	uint64_t qids[PAGE], after = 0;
-	struct replay *r;
-	size_t i, n;
+	struct spool_index_at at = { 0 };
+	struct spool_said *r;
 
-	while ((n = spool_index_list(&sp->replay, after, qids, PAGE)) > 0) {
-		for (i = 0; i < n; i++) {
-			r = find(sp, qids[i]);
-			if (!r->done && r->image == NULL &&
-			    r->records.n > 0 &&
-			    spool_index_find(&sp->index, qids[i]) != NULL) {
-				take_records(sp, qids[i], r);
-			}
+	while ((r = spool_said_each(&sp->replay, &at)) != NULL) {
+		if (!r->done && r->image == NULL && r->records.n > 0 &&
+		    spool_index_find(&sp->index, r->qid) != NULL) {
+			take_records(sp, r);
 		}
-		after = qids[n - 1];
 	}
 }
 
@@ -512,7 +387,7 @@ spool_replay_finish(struct spool *sp)
 		return 0;
 	}
 	replay_children(sp);
-	spool_replay_free(sp);
+	spool_said_clear(&sp->replay);
 	TAILQ_INIT(&old);
 	TAILQ_CONCAT(&old, &sp->anchored, by_anchor);
 	sp->nanchored = sp->nunfiled = 0;
