@@ -59,6 +59,7 @@ turn(struct spool *sp, bool signalled)
 			run_done(sp, &l);
 		}
 	}
+	spool_gate_open(sp);
 	work_ready(sp);
 	spool_msg_trim(sp);
 	spool_settle_some(sp);
@@ -155,6 +156,7 @@ spool_open(struct event_base *base, const struct spool_config *cfg,
 	TAILQ_INIT(&sp->anchored);
 	strbuf_init(&sp->scratch, 0);
 	STAILQ_INIT(&sp->doomed);
+	STAILQ_INIT(&sp->gate);
 	spool_index_init(&sp->replay);
 	TAILQ_INIT(&sp->states);
 	TAILQ_INIT(&sp->contents);

@@ -102,6 +102,11 @@
  * children, and children of groups that did not happen: a crash in it changes
  * nothing.
  *
+ * A removal is answered as soon as the journal has it. When SPOOL_GOING_MAX files
+ * wait to be unlinked behind it, further ones wait for room before they are
+ * written, so that a million of them cost no more memory than a few thousand;
+ * but not while the unlinking fails: then the ring is the bound.
+ *
  * What the journal may give up: each message that an entry is needed for is
  * anchored in the segment of the oldest such entry: its MESSAGE while it has no
  * file, the first of its news, its DONE while its file may be there. Segments
@@ -158,6 +163,7 @@
 #define SPOOL_HEADER     64
 #define SPOOL_MEMORY     (64 * 1024 * 1024)
 #define SPOOL_PATIENCE_MS (30 * 1000)
+#define SPOOL_GOING_MAX  4096 /* files that wait to be unlinked; see below */
 #define SPOOL_UNWRITTEN_MAX (256 * 1024) /* octets; see spool_draft_add() */
 
 struct event_base;

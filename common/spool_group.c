@@ -360,6 +360,10 @@ spool_group_work(struct spool *sp, struct spool_msg *m)
 		spool_req_answer(sp, m, 0, false);
 		return;
 	}
+	if (sp->journal != NULL && spool_state_open_after(m->state,
+	    strbuf_slice(&r->records)) == 0 && !spool_gate_pass(sp, m)) {
+		return;
+	}
 	b->parent = m;
 	b->fates = r->records;
 	strbuf_init(&r->records, 0);

@@ -190,12 +190,13 @@ struct spool_msg {
 	bool filed;         /* it has a file; else all of it is here and in the
 	                       journal */
 	bool doomed;        /* gone, but its file is there still */
+	bool going;         /* counted in sp->ngoing */
 	bool settling;      /* being brought into its file */
 	uint64_t anchor;    /* segment of the journal; 0: needs none */
 	struct strbuf pending; /* records in the journal that the file has not */
 	TAILQ_ENTRY(spool_msg) by_anchor;
-	STAILQ_ENTRY(spool_msg) doomed_next;
-	bool busy;          /* the head's job is in flight */
+	STAILQ_ENTRY(spool_msg) doomed_next; /* on sp->doomed or sp->gate */
+	bool busy;          /* the head's job is in flight, or at the gate */
 	bool ready;         /* on sp->ready */
 	bool checked;       /* the content's checksum is known to be right */
 	bool passed;        /* busy when it was to be settled: look again */
@@ -268,6 +269,8 @@ struct spool {
 	size_t nanchored, nunfiled;
 	struct strbuf scratch; /* of one encoding */
 	STAILQ_HEAD(, spool_msg) doomed; /* to be unlinked soon */
+	STAILQ_HEAD(, spool_msg) gate; /* to be removed, when there is room */
+	size_t ngoing;         /* doomed, or about to be: SPOOL_GOING_MAX */
 	uint64_t last_lsn;     /* of the entries that were answered */
 	size_t settling;       /* messages that are being settled */
 	size_t settling_octets; /* of their content, to be dropped then */
@@ -413,6 +416,18 @@ void spool_journal_ready(struct spool *sp);
 /* Files say all, or cannot be made to. */
 bool spool_at_rest(const struct spool *sp);
 void spool_journal_close(struct spool *sp);
+
+/* -- spool_gate.c ---------------------------------------------------------------- */
+
+/* `m', which has a file maybe, is to be removed: may it be now? Else it is busy
+   until there is room; then its request is worked on again. */
+bool spool_gate_pass(struct spool *sp, struct spool_msg *m);
+/* It is going, whether or not there is room. */
+void spool_gate_enter(struct spool *sp, struct spool_msg *m);
+/* It has gone, or is not going any more. */
+void spool_gate_leave(struct spool *sp, struct spool_msg *m);
+/* At each turn: whom there is room for. */
+void spool_gate_open(struct spool *sp);
 
 /* spool_replay.c: what the journal says at the start */
 int spool_replay_open(struct spool *sp, const struct spool_config *cfg);

@@ -169,6 +169,7 @@ spool_doom(struct spool *sp, struct spool_msg *m)
 {
 	if (!m->doomed) {
 		m->doomed = true;
+		spool_gate_enter(sp, m);
 		STAILQ_INSERT_TAIL(&sp->doomed, m, doomed_next);
 		spool_wake(sp);
 	}
@@ -251,6 +252,7 @@ settle_good(struct spool *sp, struct spool_msg *m, const struct spool_op *op,
 	}
 	sp->settled++;
 	m->doomed = false;
+	spool_gate_leave(sp, m);
 	spool_unanchor(sp, m);
 }
 

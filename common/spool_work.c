@@ -458,6 +458,16 @@ submit_state(struct spool *sp, struct spool_msg *m, struct strbuf *records)
 	spool_submit(sp, SPOOL_COMMITTER, &op->job);
 }
 
+/* As spool_group_may_remove(); EAGAIN also: it waits at the gate. */
+static int
+may_remove(struct spool *sp, struct spool_msg *m)
+{
+	const int error = spool_group_may_remove(sp, m);
+
+	return error == 0 && sp->journal != NULL && !spool_gate_pass(sp, m) ?
+	    EAGAIN : error;
+}
+
 static void
 work_state(struct spool *sp, struct spool_msg *m)
 {
@@ -479,7 +489,7 @@ work_state(struct spool *sp, struct spool_msg *m)
 	strbuf_init(&records, 0);
 	n = merge_state(m, &records);
 	if (spool_state_open_after(m->state, strbuf_slice(&records)) == 0) {
-		error = spool_group_may_remove(sp, m);
+		error = may_remove(sp, m);
 	}
 	if (error == 0 && (records.n > 0 || m->state->open == 0)) {
 		m->merged = n;
@@ -550,7 +560,7 @@ static void
 work_delete(struct spool *sp, struct spool_msg *m)
 {
 	struct spool_op *op;
-	int error = m->indexed ? spool_group_may_remove(sp, m) : ENOENT;
+	int error = m->indexed ? may_remove(sp, m) : ENOENT;
 
 	if (error == EAGAIN) {
 		return;
@@ -576,6 +586,9 @@ spool_msg_work(struct spool *sp, struct spool_msg *m)
 {
 	const struct spool_req *r;
 
+	if (!m->busy && !m->doomed) { /* until it passes the gate again */
+		spool_gate_leave(sp, m);
+	}
 	while (!m->busy && (r = STAILQ_FIRST(&m->reqs)) != NULL) {
 		switch (r->kind) {
 		case REQ_INFO:
