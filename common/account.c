@@ -1,3 +1,4 @@
+/* memrchr() is GNU's; AC_USE_SYSTEM_EXTENSIONS shows it. */
 #include "config.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include "common/xmalloc.h"
 
 #define NSS_BUFFER_MAX (1024 * 1024) /* octets of one entry; more is an error */
+#define LOOKUP_PIECE   8192          /* octets of a file that is searched */
 
 void
 account_clear(struct account *a)
@@ -61,10 +63,18 @@ account_parse_line(struct slice line, struct account_line *out)
 	return true;
 }
 
+/* Is it an entry of this name? Cheap for the many that are not. */
+static bool
+is_entry(struct slice line, struct slice name, struct account_line *out)
+{
+	return line.n > name.n && line.p[name.n] == ':' &&
+	    memcmp(line.p, name.p, name.n) == 0 &&
+	    account_parse_line(line, out);
+}
+
 bool
 account_find(struct slice text, struct slice name, struct account_line *out)
 {
-	struct account_line l;
 	struct slice line;
 	size_t n;
 
@@ -73,8 +83,7 @@ account_find(struct slice text, struct slice name, struct account_line *out)
 		line = slice_make(text.p, n);
 		n += n < text.n;
 		text = slice_make(text.p + n, text.n - n);
-		if (account_parse_line(line, &l) && slice_eq(l.name, name)) {
-			*out = l;
+		if (is_entry(line, name, out)) {
 			return true;
 		}
 	}
@@ -83,57 +92,131 @@ account_find(struct slice text, struct slice name, struct account_line *out)
 
 /* -- a file ------------------------------------------------------------------- */
 
-int
-account_read_file(int dirfd, const char *path, struct strbuf *text)
+/* A regular file and nothing else: -1 with errno. */
+static int
+open_file(int dirfd, const char *path)
 {
 	int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
 	    O_NOCTTY);
 	struct stat st;
-	ssize_t r = -1;
-	int saved;
+
+	if (fd != -1 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		errno = EINVAL;
+		return -1;
+	}
+	return fd;
+}
+
+/* At most `piece' octets more; 0 at the end, -1 with errno. */
+static ssize_t
+read_piece(int fd, struct strbuf *text, size_t piece)
+{
+	ssize_t r;
+
+	do {
+		r = read(fd, strbuf_room(text, piece), piece);
+	} while (r == -1 && errno == EINTR);
+	if (r > 0) {
+		strbuf_filled(text, (size_t)r);
+	}
+	return r;
+}
+
+static void
+close_quietly(int fd)
+{
+	int saved = errno;
+
+	(void)close(fd);
+	errno = saved;
+}
+
+int
+account_read_file(int dirfd, const char *path, struct strbuf *text)
+{
+	int fd = open_file(dirfd, path);
+	ssize_t r;
 
 	if (fd == -1) {
 		return -1;
 	}
-	if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode)) {
-		errno = EINVAL;
-	} else {
-		do {
-			r = read(fd, strbuf_room(text, 65536), 65536);
-			if (r > 0) {
-				strbuf_filled(text, (size_t)r);
-			}
-		} while ((r > 0 && text->n <= ACCOUNT_FILE_MAX) ||
-		    (r == -1 && errno == EINTR));
-		if (r > 0) {
-			errno = EFBIG;
-			r = -1;
-		}
+	do {
+		r = read_piece(fd, text, 65536);
+	} while (r > 0 && text->n <= ACCOUNT_FILE_MAX);
+	if (r > 0) {
+		errno = EFBIG;
+		r = -1;
 	}
-	saved = errno;
-	(void)close(fd);
-	errno = saved;
+	close_quietly(fd);
 	return r == 0 ? 0 : -1;
+}
+
+/* In the whole lines of `text', which are dropped. Its last `fresh' octets have
+   not been looked at yet; at the end of the file, 0, all of it is lines. */
+static bool
+find_in_piece(struct strbuf *text, size_t fresh, struct slice name,
+    struct account *a)
+{
+	struct slice lines = strbuf_slice(text);
+	struct account_line l;
+	const char *last;
+
+	if (fresh > 0) {
+		last = memrchr(lines.p + lines.n - fresh, '\n', fresh);
+		lines.n = last == NULL ? 0 : (size_t)(last - lines.p) + 1;
+	}
+	if (account_find(lines, name, &l)) {
+		*a = (struct account){ l.uid, l.gid, xslicedup(l.home) };
+		return true;
+	}
+	strbuf_consume(text, lines.n);
+	return false;
+}
+
+/*
+ * Each worker begins with this, and most of what it costs is memory that is
+ * touched first: read by small pieces into the same room.
+ */
+static enum account_result
+lookup_fd(int fd, struct slice name, struct account *a)
+{
+	enum account_result found = ACCOUNT_NONE;
+	struct strbuf text;
+	size_t sum = 0;
+	ssize_t r;
+
+	strbuf_init(&text, 0);
+	do {
+		r = read_piece(fd, &text, LOOKUP_PIECE);
+		sum += r > 0 ? (size_t)r : 0;
+		if (r == -1) {
+			found = ACCOUNT_TEMP;
+		} else if (find_in_piece(&text, (size_t)r, name, a)) {
+			found = ACCOUNT_FOUND;
+		} else if (sum > ACCOUNT_FILE_MAX) {
+			errno = EFBIG;
+			found = ACCOUNT_TEMP;
+		}
+	} while (r > 0 && found == ACCOUNT_NONE);
+	strbuf_clear(&text);
+	return found;
 }
 
 static enum account_result
 lookup_file(const char *path, struct slice name, struct account *a,
     struct strbuf *why)
 {
-	enum account_result r = ACCOUNT_TEMP;
-	struct account_line l;
-	struct strbuf text;
+	int fd = open_file(AT_FDCWD, path);
+	enum account_result r = fd == -1 ? ACCOUNT_TEMP :
+	    lookup_fd(fd, name, a);
 
-	strbuf_init(&text, 0);
-	if (account_read_file(AT_FDCWD, path, &text) == -1) {
+	if (r == ACCOUNT_TEMP) {
 		(void)strbuf_printf(why, "%s: %s", path, strerror(errno));
-	} else if (!account_find(strbuf_slice(&text), name, &l)) {
-		r = ACCOUNT_NONE;
-	} else {
-		*a = (struct account){ l.uid, l.gid, xslicedup(l.home) };
-		r = ACCOUNT_FOUND;
 	}
-	strbuf_clear(&text);
+	if (fd != -1) {
+		close_quietly(fd);
+	}
 	return r;
 }
 

@@ -112,6 +112,52 @@ looks_up_in_a_file(void **state)
 	strbuf_clear(&why);
 }
 
+/* However the pieces that are read cut the lines. */
+static void
+finds_each_of_many(void **state)
+{
+	char path[] = "/tmp/vrdaccXXXXXX", source[40], name[16];
+	const int users = 700, fd = mkstemp(path);
+	FILE *f = fdopen(fd, "w");
+	struct account a;
+	struct strbuf why;
+	int i;
+
+	(void)state;
+	assert_non_null(f);
+	for (i = 0; i < users; i++) {
+		assert_true(fprintf(f, "u%d:x:%d:7:%0*d:/home/%d:/bin/sh\n", i,
+		    1000 + i, i == 400 ? 20000 : i % 50 + 1, 0, i) > 0);
+		if (i == 300) { /* longer than a piece */
+			assert_true(fprintf(f, "x%020000d\n", 0) > 0);
+		}
+	}
+	assert_true(fputs("last:x:9:7::/last:", f) >= 0); /* no end of line */
+	assert_int_equal(fclose(f), 0);
+	assert_true(snprintf(source, sizeof(source), "file:%s", path) < 40);
+	strbuf_init(&why, 0);
+	for (i = 0; i < users; i++) {
+		assert_true(snprintf(name, sizeof(name), "u%d", i) < 16);
+		assert_int_equal(account_lookup(source, slice_of(name), &a,
+		    &why), ACCOUNT_FOUND);
+		assert_int_equal(a.uid, 1000 + i);
+		account_clear(&a);
+	}
+	assert_int_equal(account_lookup(source, SL("last"), &a, &why),
+	    ACCOUNT_FOUND);
+	assert_int_equal(a.uid, 9);
+	account_clear(&a);
+	assert_int_equal(account_lookup(source, SL("u700"), &a, &why),
+	    ACCOUNT_NONE);
+	assert_int_equal(account_lookup(source, SL("u"), &a, &why),
+	    ACCOUNT_NONE);
+	assert_int_equal(truncate(path, ACCOUNT_FILE_MAX + 65536), 0);
+	assert_int_equal(account_lookup(source, SL("u700"), &a, &why),
+	    ACCOUNT_TEMP);
+	assert_int_equal(unlink(path), 0);
+	strbuf_clear(&why);
+}
+
 static void
 looks_up_by_nss(void **state)
 {
@@ -139,6 +185,7 @@ main(void)
 		cmocka_unit_test(parses_lines),
 		cmocka_unit_test(finds_the_first),
 		cmocka_unit_test(looks_up_in_a_file),
+		cmocka_unit_test(finds_each_of_many),
 		cmocka_unit_test(looks_up_by_nss),
 	};
 
