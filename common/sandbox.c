@@ -376,7 +376,9 @@ sandbox_enter(const struct sandbox_request *rq, char *words, size_t cap)
 	if (p == NULL) {
 		log_panic("sandbox: no profile for program %d", rq->program);
 	}
-	load_before_lock(p);
+	if (!sandbox_seccomp_ready(p)) { /* else it was loaded then */
+		load_before_lock(p);
+	}
 	id = find_identity(p, rq);
 	if (rq->probe) {
 		sandbox_probe(rq, id);
@@ -385,16 +387,19 @@ sandbox_enter(const struct sandbox_request *rq, char *words, size_t cap)
 }
 
 void
-sandbox_prepare(enum ipc_role program)
+sandbox_prepare(enum ipc_role program, enum ipc_role parent)
 {
 #ifndef VEREDUS_DEBUG_WALLS
-	int r = sandbox_seccomp_prepare(sandbox_profile(program));
+	const struct sandbox_profile *p = sandbox_profile(program);
+	int r = sandbox_seccomp_prepare(p, sandbox_profile(parent));
 
+	load_before_lock(p);
 	if (r < 0) {
 		log_warn("sandbox: %s: a filter for all cannot be made: %s",
 		    ipc_role_name(program), strerror(-r));
 	}
 #else
 	(void)program;
+	(void)parent;
 #endif
 }

@@ -41,11 +41,13 @@ struct sandbox_request {
 void sandbox_enter(const struct sandbox_request *rq, char *words, size_t cap);
 
 /*
- * For who forks children that will enter: makes their filter once (it takes a
- * millisecond) and not in each of them. Before one's own sandbox_enter(). When it
- * fails it says so, and each child makes its own.
+ * For `parent', which forks children that will enter `program's walls behind its
+ * own: what they need is loaded, and their filter made, once and not in each of
+ * them. It is then short, as it only refuses what the parent's allows beyond it.
+ * Before one's own sandbox_enter(). When it fails it says so, and each child
+ * makes its own.
  */
-void sandbox_prepare(enum ipc_role program);
+void sandbox_prepare(enum ipc_role program, enum ipc_role parent);
 
 /*
  * uid and gid of an account: a number, a name, or, when the account does not

@@ -57,14 +57,24 @@ int sandbox_landlock_restrict(int ruleset);
 /* The kernel's Landlock ABI; 0: none. */
 int sandbox_landlock_abi(void);
 
-/* The filter of a profile, to be released; NULL with *err, a negative errno. One
-   made `ahead' of the process that it is for allows tgkill() of anyone. */
-void *sandbox_filter(const struct sandbox_profile *p, bool ahead, int *err);
+/* The filter of a profile, to be released; NULL with *err, a negative errno. */
+void *sandbox_filter(const struct sandbox_profile *p, int *err);
+/*
+ * The filter that is to stand behind that of `outer', which allows all that
+ * `inner' needs: it only refuses what the inner program may not do of it, and
+ * is short. Where it looks for the process's own number stands SANDBOX_SELF.
+ */
+void *sandbox_filter_within(const struct sandbox_profile *inner,
+    const struct sandbox_profile *outer, int *err);
+#define SANDBOX_SELF 0x5e1f5e1fu
 
 /* Load the filter (sandbox_load.c), that which was prepared or a new one. 0,
    or a negative errno. */
 int sandbox_seccomp(const struct sandbox_profile *p);
-int sandbox_seccomp_prepare(const struct sandbox_profile *p);
+int sandbox_seccomp_prepare(const struct sandbox_profile *inner,
+    const struct sandbox_profile *outer);
+/* It was prepared, and the filter that it stands behind is loaded. */
+bool sandbox_seccomp_ready(const struct sandbox_profile *p);
 
 /* Who the program becomes. */
 struct sandbox_identity {

@@ -4,7 +4,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,9 +21,11 @@
 
 /* For one profile: the forker has one kind of children. */
 static struct {
-	const struct sandbox_profile *profile; /* NULL: none is made */
-	struct sock_fprog code;                /* stays */
+	const struct sandbox_profile *inner, *outer; /* NULL: none is made */
+	struct sock_fprog code;                      /* stays */
 } ready;
+/* Whose filter this process has. */
+static const struct sandbox_profile *loaded;
 
 /* The instructions, read back from the file that libseccomp wrote them to. */
 static int
@@ -43,10 +44,11 @@ take_code(int fd)
 }
 
 int
-sandbox_seccomp_prepare(const struct sandbox_profile *p)
+sandbox_seccomp_prepare(const struct sandbox_profile *inner,
+    const struct sandbox_profile *outer)
 {
 	int r, fd = memfd_create("filter", MFD_CLOEXEC);
-	scmp_filter_ctx ctx = sandbox_filter(p, true, &r);
+	scmp_filter_ctx ctx = sandbox_filter_within(inner, outer, &r);
 
 	if (ctx != NULL && fd != -1) {
 		r = seccomp_export_bpf(ctx, fd);
@@ -60,9 +62,16 @@ sandbox_seccomp_prepare(const struct sandbox_profile *p)
 	}
 	(void)close(fd);
 	if (r == 0) {
-		ready.profile = p;
+		ready.inner = inner;
+		ready.outer = outer;
 	}
 	return r;
+}
+
+bool
+sandbox_seccomp_ready(const struct sandbox_profile *p)
+{
+	return ready.inner == p && loaded != NULL && loaded == ready.outer;
 }
 
 static int
@@ -77,47 +86,44 @@ load_code(const struct sock_fprog *code)
 	return r == -1 ? -errno : 0;
 }
 
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define LOW_HALF 4u
-#else
-#define LOW_HALF 0u
-#endif
-#define DATA(field) (uint32_t)offsetof(struct seccomp_data, field)
-
-/* No tgkill() but to this process. The other filter sees to the rest, and to
-   calls of another architecture: the stricter answer counts. */
-static int
-load_own_signals(void)
+/* This process's number, where the code asks for it. */
+static void
+set_self(struct sock_fprog *code)
 {
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA(args) + LOW_HALF),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog prog = { NELEMS(code), code };
+	struct sock_filter *f = code->filter, *end = f + code->len;
 
-	return load_code(&prog);
+	for (; f < end; f++) {
+		if (f->code == (BPF_JMP | BPF_JEQ | BPF_K) &&
+		    f->k == SANDBOX_SELF) {
+			f->k = (uint32_t)getpid();
+		}
+	}
 }
 
-int
-sandbox_seccomp(const struct sandbox_profile *p)
+static int
+load(const struct sandbox_profile *p)
 {
 	scmp_filter_ctx ctx;
 	int r;
 
-	if (ready.profile == p) {
-		/* In this order: behind the other there is no seccomp(). */
-		r = load_own_signals();
-		return r == 0 ? load_code(&ready.code) : r;
+	if (sandbox_seccomp_ready(p)) {
+		set_self(&ready.code);
+		return load_code(&ready.code);
 	}
-	ctx = sandbox_filter(p, false, &r);
+	ctx = sandbox_filter(p, &r);
 	if (ctx == NULL) {
 		return r;
 	}
 	r = seccomp_load(ctx);
 	seccomp_release(ctx);
+	return r;
+}
+
+int
+sandbox_seccomp(const struct sandbox_profile *p)
+{
+	const int r = load(p);
+
+	loaded = r == 0 ? p : NULL;
 	return r;
 }

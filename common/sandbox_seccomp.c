@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <seccomp.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -103,8 +104,7 @@ static const char *const become_calls[] = {
 	"setuid", "setgid", "setresuid", "setresgid", "setreuid", "setregid",
 	"setgroups", "setfsuid", "setfsgid", "capget", "capset", "prctl",
 	"seccomp", "landlock_create_ruleset", "landlock_add_rule",
-	"landlock_restrict_self", "setrlimit", "prlimit64", "fcntl", "chdir",
-	"fchdir",
+	"landlock_restrict_self", "setrlimit", "prlimit64", "chdir", "fchdir",
 };
 
 static const struct {
@@ -257,18 +257,13 @@ add_clone3(scmp_filter_ctx ctx)
 	return add_call(ctx, SCMP_ACT_ERRNO(ENOSYS), "clone3");
 }
 
-/* raise() and abort(). The forker's children have other numbers: SG_FORK, and
-   a filter that is made for them beforehand has sandbox_seccomp() beside it. */
+/* raise() and abort(). The forker's children have other numbers: SG_FORK. */
 static int
-add_own_signals(scmp_filter_ctx ctx, const struct sandbox_profile *p,
-    bool ahead)
+add_own_signals(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 {
 	const struct rule own = { SG_BASE, "tgkill", 0, INT_MASK,
 		(uint64_t)getpid() };
 
-	if (ahead) {
-		return add_call(ctx, SCMP_ACT_ALLOW, "tgkill");
-	}
 	return (p->groups & SG_FORK) != 0 ? 0 :
 	    add_rule(ctx, SCMP_ACT_ALLOW, &own);
 }
@@ -286,7 +281,7 @@ add_list(scmp_filter_ctx ctx, const char *const *calls, size_t n)
 }
 
 static int
-fill(scmp_filter_ctx ctx, const struct sandbox_profile *p, bool ahead)
+fill(scmp_filter_ctx ctx, const struct sandbox_profile *p)
 {
 	size_t i;
 	int r = add_deadly(ctx);
@@ -302,19 +297,18 @@ fill(scmp_filter_ctx ctx, const struct sandbox_profile *p, bool ahead)
 		}
 	}
 	if (r == 0) {
-		r = add_own_signals(ctx, p, ahead);
+		r = add_own_signals(ctx, p);
 	}
 	return r == 0 ? add_clone3(ctx) : r;
 }
 
-scmp_filter_ctx
-sandbox_filter(const struct sandbox_profile *p, bool ahead, int *err)
+/* An empty filter that answers `other' to what it does not name. */
+static scmp_filter_ctx
+begin(uint32_t other)
 {
-	scmp_filter_ctx ctx = seccomp_init(DEBUG_WALLS ? SCMP_ACT_ALLOW :
-	    SCMP_ACT_ERRNO(EPERM));
+	scmp_filter_ctx ctx = seccomp_init(other);
 
 	if (ctx == NULL) {
-		*err = -ENOMEM;
 		return NULL;
 	}
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH,
@@ -322,10 +316,127 @@ sandbox_filter(const struct sandbox_profile *p, bool ahead, int *err)
 	/* Wishes that an old kernel or library may not know. */
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
 	(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	*err = DEBUG_WALLS ? fill_debug(ctx, p) : fill(ctx, p, ahead);
-	if (*err != 0) {
+	return ctx;
+}
+
+static scmp_filter_ctx
+end(scmp_filter_ctx ctx, int *err)
+{
+	if (ctx != NULL && *err != 0) {
 		seccomp_release(ctx);
 		return NULL;
 	}
 	return ctx;
+}
+
+scmp_filter_ctx
+sandbox_filter(const struct sandbox_profile *p, int *err)
+{
+	scmp_filter_ctx ctx = begin(DEBUG_WALLS ? SCMP_ACT_ALLOW :
+	    SCMP_ACT_ERRNO(EPERM));
+
+	*err = ctx == NULL ? -ENOMEM :
+	    DEBUG_WALLS ? fill_debug(ctx, p) : fill(ctx, p);
+	return end(ctx, err);
+}
+
+/* -- behind another's filter -------------------------------------------------- */
+
+/*
+ * What is refused of a call that the outer program makes as it likes and the
+ * inner one by a rule above: what that rule does not name. A call that has a
+ * rule there and no row here is refused whatever its arguments are.
+ */
+static const struct {
+	const char *call;
+	unsigned arg;
+	enum scmp_compare op;
+	uint64_t a, b;
+} narrower[] = {
+	{ "mmap", 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC },
+	{ "mprotect", 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC },
+	{ "sendto", 4, SCMP_CMP_NE, 0, 0 },
+	{ "prlimit64", 2, SCMP_CMP_NE, 0, 0 },
+	{ "clone", 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0 },
+	{ "tgkill", 0, SCMP_CMP_NE, SANDBOX_SELF, 0 },
+};
+
+static bool
+is_listed(const struct sandbox_profile *p, const char *call)
+{
+	size_t i, k;
+
+	for (i = 0; i < NELEMS(lists); i++) {
+		for (k = 0; (p->groups & lists[i].group) != 0 &&
+		    k < lists[i].n; k++) {
+			if (strcmp(lists[i].calls[k], call) == 0) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* May the program make the call at all? */
+static bool
+is_ruled(const struct sandbox_profile *p, const char *call)
+{
+	bool found = strcmp(call, "tgkill") == 0; /* add_own_signals() */
+	size_t i;
+
+	for (i = 0; i < NELEMS(rules) && !found; i++) {
+		found = (p->groups & rules[i].group) != 0 &&
+		    strcmp(rules[i].call, call) == 0;
+	}
+	return found;
+}
+
+/* A call that the outer program may make and the inner one perhaps not. */
+static int
+refuse(scmp_filter_ctx ctx, const struct sandbox_profile *inner,
+    const char *call)
+{
+	const int nr = seccomp_syscall_resolve_name(call);
+	struct scmp_arg_cmp cmp;
+	size_t i = is_ruled(inner, call) ? 0 : NELEMS(narrower);
+	int r;
+
+	if (nr == __NR_SCMP_ERROR || is_listed(inner, call)) {
+		return 0;
+	}
+	while (i < NELEMS(narrower) && strcmp(narrower[i].call, call) != 0) {
+		i++;
+	}
+	if (i < NELEMS(narrower)) {
+		cmp = (struct scmp_arg_cmp){ narrower[i].arg, narrower[i].op,
+			narrower[i].a, narrower[i].b };
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EPERM), nr, 1,
+		    &cmp);
+	} else {
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), nr, 0);
+	}
+	return r == -EEXIST ? 0 : r;
+}
+
+scmp_filter_ctx
+sandbox_filter_within(const struct sandbox_profile *inner,
+    const struct sandbox_profile *outer, int *err)
+{
+	const unsigned more = outer->groups & ~inner->groups;
+	scmp_filter_ctx ctx = begin(SCMP_ACT_ALLOW);
+	size_t i, k;
+
+	*err = ctx == NULL ? -ENOMEM : 0;
+	for (i = 0; i < NELEMS(lists); i++) {
+		for (k = 0; *err == 0 && (more & lists[i].group) != 0 &&
+		    k < lists[i].n; k++) {
+			*err = refuse(ctx, inner, lists[i].calls[k]);
+		}
+	}
+	for (i = 0; *err == 0 && i < NELEMS(rules); i++) {
+		if ((more & rules[i].group) != 0) {
+			*err = refuse(ctx, inner, rules[i].call);
+		}
+	}
+	return end(ctx, err);
 }

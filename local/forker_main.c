@@ -73,7 +73,7 @@ main(int argc, char **argv)
 	c.arg = forker_new(c.base, &c.settings, &fops);
 	/* Loads what the account database needs, once and not in each child. */
 	(void)getpwnam("root");
-	sandbox_prepare(IPC_WORKER);
+	sandbox_prepare(IPC_WORKER, IPC_FORKER);
 	rq.probe = c.settings.wall_probe;
 	sandbox_enter(&rq, words, sizeof(words));
 	child_set_walls(&c, words);
