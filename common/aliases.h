@@ -13,6 +13,7 @@
 #define COMMON_ALIASES_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/mapentries.h"
 #include "common/slice.h"
@@ -49,11 +50,17 @@ enum alias_next aliases_next(struct slice *rest, struct alias_target *t,
 
 /*
  * Parse an alias file and check it: names, targets, names that stand twice,
- * targets that this version cannot deliver to, and aliases that lead only to
- * themselves. False: `errors' has a line for each ("NAME:LINE: reason").
- * `e' is sealed; a value is the list of targets as written.
+ * targets that this version cannot deliver to, aliases that lead only to
+ * themselves, and such as are nested more than `deepest' deep (0: any depth):
+ * the resolver would defer their mail. False: `errors' has a line for each
+ * ("NAME:LINE: reason"). `e' is sealed; a value is the list of targets as
+ * written.
  */
 bool aliases_parse(struct mapentries *e, struct slice text, const char *name,
-    struct strbuf *errors);
+    uint64_t deepest, struct strbuf *errors);
+
+/* aliases_links.c: lines about loops and depth, for aliases_parse(). */
+bool aliases_check_links(const struct mapentries *e, const char *name,
+    uint64_t deepest, struct strbuf *errors);
 
 #endif

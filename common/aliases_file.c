@@ -1,12 +1,9 @@
-/* Alias files: lines to entries, and the loops between them. */
+/* Alias files: lines to entries. */
 #include "config.h"
-
-#include <stdlib.h>
 
 #include "common/addr.h"
 #include "common/aliases.h"
 #include "common/textlines.h"
-#include "common/xmalloc.h"
 
 struct file {
 	struct mapentries *e;
@@ -148,105 +145,9 @@ take_line(struct file *f, struct slice line, unsigned number)
 	strbuf_clear(&buf);
 }
 
-/* -- loops ------------------------------------------------------------------- */
-
-struct links {
-	struct link {
-		uint32_t from, to;
-	} *at;
-	size_t n, cap;
-	bool *ends; /* by entry: leads to something that is no alias */
-};
-
-static void
-add_link(struct links *l, uint32_t from, uint32_t to)
-{
-	if (l->n == l->cap) {
-		l->cap = l->cap == 0 ? 64 : l->cap * 2;
-		l->at = xreallocarray(l->at, l->cap, sizeof(*l->at));
-	}
-	l->at[l->n++] = (struct link){ from, to };
-}
-
-static void
-find_links(const struct mapentries *e, uint32_t i, struct links *l)
-{
-	struct slice rest = mapentries_value(e, i), key;
-	struct alias_target t;
-	struct strbuf buf, name;
-	struct addr a;
-	const char *why;
-	uint32_t to;
-	size_t n;
-
-	strbuf_init(&buf, 0);
-	strbuf_init(&name, 0);
-	while (aliases_next(&rest, &t, &buf, &why) == ALIAS_NEXT) {
-		strbuf_reset(&name);
-		if (addr_parse_mailbox(t.text, ADDR_ALLOW_BARE, &a) ==
-		    ADDR_OK) {
-			addr_local_value(&a, &name);
-		}
-		for (n = 0; n < name.n; n++) {
-			name.p[n] = ascii_lower(name.p[n]);
-		}
-		key = strbuf_slice(&name);
-		if (t.kind != ALIAS_ADDRESS || !t.bare || t.escaped ||
-		    !table_get(&e->index, key, &to) || to == i) {
-			l->ends[i] = true;
-		} else {
-			add_link(l, i, to);
-		}
-	}
-	strbuf_clear(&name);
-	strbuf_clear(&buf);
-}
-
-static void
-follow_links(struct links *l)
-{
-	bool again;
-	size_t i;
-
-	do {
-		again = false;
-		for (i = 0; i < l->n; i++) { /* there and back: few passes */
-			struct link *a = &l->at[i], *b = &l->at[l->n - 1 - i];
-
-			if (!l->ends[a->from] && l->ends[a->to]) {
-				l->ends[a->from] = again = true;
-			}
-			if (!l->ends[b->from] && l->ends[b->to]) {
-				l->ends[b->from] = again = true;
-			}
-		}
-	} while (again);
-}
-
-static void
-check_loops(struct file *f)
-{
-	struct links l = { 0 };
-	uint32_t i;
-
-	l.ends = xcalloc(f->e->n, sizeof(bool));
-	for (i = 0; i < f->e->n; i++) {
-		find_links(f->e, i, &l);
-	}
-	follow_links(&l);
-	for (i = 0; i < f->e->n; i++) {
-		if (!l.ends[i]) {
-			complain(f, f->e->at[i].line, mapentries_key(f->e, i),
-			    "a loop: leads to aliases only that lead back");
-		}
-	}
-	free(l.ends);
-	free(l.at);
-}
-
 bool
 aliases_parse(struct mapentries *e, struct slice text, const char *name,
-    struct strbuf *errors)
+    uint64_t deepest, struct strbuf *errors)
 {
 	struct file f = { e, name, errors, true };
 	struct textlines t;
@@ -261,8 +162,5 @@ aliases_parse(struct mapentries *e, struct slice text, const char *name,
 	if (!mapentries_seal(e, name, errors)) {
 		f.ok = false;
 	}
-	if (f.ok) {
-		check_loops(&f);
-	}
-	return f.ok;
+	return f.ok && aliases_check_links(e, name, deepest, errors);
 }

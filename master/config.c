@@ -77,6 +77,17 @@ config_load(const char *conf, bool as_root, struct settings *s,
 	return ok;
 }
 
+/* "FILE:LINE: "; what comes by a default stands in no line. */
+static void
+add_place(const char *conf, int line, struct strbuf *out)
+{
+	(void)strbuf_add_str(out, conf);
+	if (line > 0) {
+		(void)strbuf_printf(out, ":%d", line);
+	}
+	(void)strbuf_add_str(out, ": ");
+}
+
 bool
 config_same_base(const char *conf, const struct settings_source *now,
     const struct settings_source *fresh, struct strbuf *errors)
@@ -93,10 +104,12 @@ config_same_base(const char *conf, const struct settings_source *now,
 	for (i = 0; i < NELEMS(base); i++) {
 		at = index_of(base[i]);
 		if (strcmp(now->value[at], fresh->value[at]) != 0) {
-			(void)strbuf_printf(errors, "%s:%d: %s changes from "
-			    "\"%s\" to \"%s\": that needs veredus stop and "
-			    "veredus start\n", conf, fresh->line[at], base[i],
-			    now->value[at], fresh->value[at]);
+			add_place(conf, fresh->line[at], errors);
+			(void)strbuf_printf(errors, "%s changes from \"%s\" to "
+			    "\"%s\"%s: that needs veredus stop and veredus "
+			    "start\n", base[i], now->value[at],
+			    fresh->value[at], fresh->line[at] > 0 ? "" :
+			    ", by its default");
 			same = false;
 		}
 	}

@@ -57,6 +57,13 @@ build_ask(struct strbuf *out, const char *const *words, size_t nwords)
 	return fits;
 }
 
+/* The other end is closed. */
+static bool
+is_ended(int error)
+{
+	return error == EPIPE || error == ECONNRESET;
+}
+
 int
 ctl_client_ask(struct ctl_client *c, const char *path, enum ipc_role peer,
     const char *const *words, size_t nwords)
@@ -73,6 +80,9 @@ ctl_client_ask(struct ctl_client *c, const char *path, enum ipc_role peer,
 	}
 	c->in.fd = connect_to(path);
 	r = c->in.fd == -1 ? -1 : ipc_sync_write(c->in.fd, strbuf_slice(&ask));
+	if (r == -1 && c->in.fd != -1 && is_ended(errno)) {
+		r = 0; /* it may have said why: that is to be read */
+	}
 	saved = errno;
 	strbuf_clear(&ask);
 	if (r == -1) {
@@ -89,9 +99,11 @@ ctl_client_next(struct ctl_client *c, struct ctl_item *item, int timeout_ms)
 	int r = ipc_sync_read(&c->in, &m, timeout_ms);
 
 	*item = (struct ctl_item){ SL(""), EX_PROTOCOL };
-	if (r == 0) {
-		item->octets = SL("it closed the connection");
-		item->exit = EX_UNAVAILABLE;
+	if (r == 0 || (r == -1 && is_ended(errno))) {
+		item->octets = SL("it ended the connection: it is being "
+		    "started anew, or has too much to do; try again, and see "
+		    "`veredus status'");
+		item->exit = EX_TEMPFAIL;
 		return CTL_GOT_LOST;
 	}
 	if (r == -1) {

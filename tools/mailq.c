@@ -181,8 +181,12 @@ print_table(const struct tool *tool, struct ctl_client *c)
 			break;
 		case CTL_GOT_DATA:
 			break; /* a list has none */
-		case CTL_GOT_END:
 		case CTL_GOT_LOST:
+			code = end_table(tool, &t, (int)item.exit);
+			tool_say(tool, "no whole answer from %s: %.*s",
+			    ipc_role_name(c->in.peer), SLF(item.octets));
+			return code;
+		case CTL_GOT_END:
 			code = end_table(tool, &t, (int)item.exit);
 			if (item.octets.n > 0) {
 				tool_say(tool, "%.*s", SLF(item.octets));

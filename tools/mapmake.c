@@ -74,7 +74,7 @@ read_text(struct mapmake *m, struct strbuf *text, struct strbuf *errors)
 
 bool
 mapmake_read(struct mapmake *m, const char *path, enum mapmake_kind kind,
-    struct strbuf *errors)
+    uint64_t deepest, struct strbuf *errors)
 {
 	struct strbuf text;
 	bool ok;
@@ -84,7 +84,8 @@ mapmake_read(struct mapmake *m, const char *path, enum mapmake_kind kind,
 	mapentries_init(&m->entries);
 	strbuf_init(&text, TEXT_MAX);
 	ok = read_text(m, &text, errors) && (kind == MAPMAKE_ALIASES ?
-	    aliases_parse(&m->entries, strbuf_slice(&text), path, errors) :
+	    aliases_parse(&m->entries, strbuf_slice(&text), path, deepest,
+	    errors) :
 	    mapentries_parse(&m->entries, strbuf_slice(&text), path, errors));
 	strbuf_clear(&text);
 	for (i = 0; i < m->entries.n; i++) {

@@ -31,10 +31,11 @@ struct mapmake {
 	size_t longest, total;   /* octets of the values */
 };
 
-/* Read and check the text at `path'. False: a line in `errors' for each thing
-   that is wrong. mapmake_clear() in either case. */
+/* Read and check the text at `path'; `deepest': see aliases_parse(). False: a
+   line in `errors' for each thing that is wrong. mapmake_clear() in either
+   case. */
 bool mapmake_read(struct mapmake *m, const char *path, enum mapmake_kind kind,
-    struct strbuf *errors);
+    uint64_t deepest, struct strbuf *errors);
 /* Write PATH.cdb. Blocks. */
 bool mapmake_write(const struct mapmake *m, struct strbuf *errors);
 void mapmake_clear(struct mapmake *m);

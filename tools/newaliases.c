@@ -25,7 +25,7 @@ compile(const struct tool *t)
 	strbuf_init(&errors, 0);
 	for (i = 0; i < files->n; i++) {
 		ok = mapmake_read(&m[i], files->at[i], MAPMAKE_ALIASES,
-		    &errors) && ok;
+		    t->settings.alias_recursion_limit, &errors) && ok;
 	}
 	for (i = 0; i < files->n && ok; i++) {
 		ok = mapmake_write(&m[i], &errors);

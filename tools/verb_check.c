@@ -19,6 +19,7 @@
 #include "common/listen.h"
 #include "common/sandbox.h"
 #include "common/under.h"
+#include "common/xmalloc.h"
 #include "tools/ctl_client.h"
 #include "tools/verbs.h"
 
@@ -439,6 +440,34 @@ check_mail_spool(struct check *c)
 	}
 }
 
+/* As master opens it at a start: made if it is missing, in a directory that is
+   there. */
+static void
+check_log_file(struct check *c, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash == NULL || slash == path ? xstrdup(slash == NULL ?
+	    "." : "/") : xslicedup(slice_make(path, (size_t)(slash - path)));
+	struct stat st;
+	int error = 0;
+
+	if (stat(path, &st) == 0) {
+		error = S_ISDIR(st.st_mode) ? EISDIR :
+		    access(path, W_OK) == -1 ? errno : 0;
+	} else if (errno != ENOENT) {
+		error = errno;
+	} else if (access(dir, W_OK | X_OK) == -1) {
+		error = errno;
+	}
+	if (error != 0) {
+		tell(c, ERROR, "log = file:%s: %s: it does not start", path,
+		    strerror(error));
+	} else {
+		tell(c, GOOD, "log = file:%s", path);
+	}
+	free(dir);
+}
+
 static void
 check_log(struct check *c)
 {
@@ -450,6 +479,8 @@ check_log(struct check *c)
 		    "start refuses, veredus start -f logs to stderr");
 	} else if (strcmp(log, "stderr") == 0) {
 		tell(c, WARNING, "log = stderr: only veredus start -f works");
+	} else if (strncmp(log, "file:", 5) == 0) {
+		check_log_file(c, log + 5);
 	} else {
 		tell(c, GOOD, "log = %s", log);
 	}

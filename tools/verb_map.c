@@ -24,7 +24,9 @@ compile_one(const struct tool *t, const char *path, enum mapmake_kind kind)
 	bool ok;
 
 	strbuf_init(&errors, 0);
-	ok = mapmake_read(&m, path, kind, &errors) &&
+	/* any depth, where no settings were read */
+	ok = mapmake_read(&m, path, kind, t->settings.alias_recursion_limit,
+	    &errors) &&
 	    mapmake_write(&m, &errors);
 	if (ok) {
 		(void)printf("%s: %zu entries, longest %zu bytes, %zu bytes "

@@ -1,6 +1,7 @@
 """Addresses end to end: aliases and their compiler, maps, relay control."""
 import json
 import os
+import re
 
 import pytest
 
@@ -103,6 +104,26 @@ def test_trace_knows_soft_bounce(make):
         softened = [r['result'] for r in rows if r['what'] == 'soft_bounce']
         assert softened == ([] if rows[-1]['code'] == 250 else ['yes: 550 5.1.1 is said as 450 4.1.1'])
     assert [json.loads(x)['code'] for x in m.veredus('trace', '-j', 'local', '"@', 'ann').stdout.splitlines()[-1:]] == [501]
+    m.stop()
+
+
+def test_newaliases_knows_how_deep_the_resolver_goes(make):
+    """What it takes is delivered, and what it refuses would be deferred."""
+    m = make(alias_recursion_limit='3', aliases='a: b\nb: c\nc: ann\n').start()
+
+    def decision():
+        out = m.veredus('trace', '-j', 'local', 'sender@client.test', 'a@local.test').stdout
+        return json.loads(out.splitlines()[-1])['result']
+    assert decision().startswith('250 ')
+    m.aliases_path.write_text('a: b\nb: c\nc: d\nd: ann\n')
+    r = m.tool('newaliases')
+    assert r.returncode == 65 and re.match(f'{m.aliases_path}:1: a: leads through more than 3 aliases ', r.stderr), r
+    assert decision().startswith('250 ')
+    m.write_conf(alias_recursion_limit='4')
+    assert m.tool('newaliases').returncode == 0
+    wait_until(lambda: decision().startswith('451 4.3.5 '), 'the running one still goes 3 deep')
+    assert m.veredus('reload').returncode == 0
+    wait_until(lambda: decision().startswith('250 '), 'four are as deep as may be')
     m.stop()
 
 

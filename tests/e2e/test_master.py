@@ -397,6 +397,22 @@ def test_check_good_and_bad(make):
     assert r.stdout.splitlines()[-1].startswith('2 errors')
 
 
+def test_check_says_that_the_log_cannot_be_opened(make):
+    """What a start would stumble over."""
+    i = make()
+    for path, why in ((i.dir / 'missing' / 'log', 'No such file or directory'), (i.dir, 'Is a directory'),
+                      (i.conf / 'log', 'Not a directory')):
+        i.write_conf(log=f'file:{path}')
+        r = i.veredus('check')
+        assert r.returncode == EX_CONFIG
+        assert f'error: log = file:{path}: {why}: it does not start' in r.stdout.splitlines()
+        with pytest.raises(AssertionError, match=f'log = file:{path}: {why}'):
+            i.start()
+        i.proc = None
+    i.write_conf(log=f'file:{i.dir}/new')
+    assert i.veredus('check').returncode == 0 and not (i.dir / 'new').exists(), 'it changes nothing'
+
+
 def test_check_says_where_nobody_listens(make):
     i = make(listen='127.0.0.1:1, [::1]:1', inet_protocols='ipv4')
     assert re.search(r'warning: nobody listens on \[::1\]:1 of listen: ', i.veredus('check').stdout)

@@ -1,7 +1,10 @@
 """The queue: what mailq shows, and what the administrator can do to it."""
 import json
 import os
+import socket
 import stat
+import subprocess
+import threading
 
 import pytest
 
@@ -301,3 +304,49 @@ def test_no_octet_of_a_path_reaches_terminal_log_or_json_reader(make):
         assert b'No such file' in text
         assert all(32 <= c < 127 or c == 10 for c in text), text
     m.stop()
+
+
+def test_mailq_says_in_plain_words_that_the_server_hung_up(make):
+    """Before the question is written, or before it is answered."""
+    m = make()
+    (m.run / 'public').mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(m.run / 'public' / 'mailq'))
+        s.listen(5)
+        over = threading.Event()
+
+        def hang_up():
+            for early in (True, False) * 2:
+                c, _ = s.accept()
+                if not early:
+                    c.recv(1000)
+                c.close()
+            over.set()
+        threading.Thread(target=hang_up, daemon=True).start()
+        for args in [], [], ['-j'], ['-j']:
+            r = m.tool('mailq', *args)
+            assert r.returncode == 75 and r.stdout == '', r
+            assert r.stderr.startswith('mailq: no whole answer from qmgr: it ended the connection: '), r.stderr
+            assert 'try again' in r.stderr and 'Broken pipe' not in r.stderr
+        assert over.wait(10)
+
+
+@pytest.mark.skipif(not ROOT, reason='a plain user is only one user')
+def test_mailq_says_that_one_has_too_many_connections(mta):
+    def nobody(path, n):
+        """A process of that account which holds them open."""
+        code = ('import socket, sys\nheld = [socket.socket(socket.AF_UNIX) for _ in range(%d)]\n'
+                'for s in held: s.connect(%r)\nprint("open", flush=True)\nsys.stdin.read()' % (n, str(path)))
+        p = subprocess.Popen(['/usr/bin/python3', '-c', code], user=65534, group=65534, extra_groups=[],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert p.stdout.readline() == b'open\n'
+        return p
+    p = nobody(mta.run / 'public' / 'mailq', 16)
+    try:
+        for args in [], ['-j']:
+            for _ in range(5):                      # whoever is faster
+                r = mta.tool('mailq', *args, user=65534)
+                assert r.returncode == 75 and 'too many connections of yours' in r.stderr, r
+    finally:
+        p.communicate()
+    assert mta.tool('mailq', user=65534).returncode == 0

@@ -80,11 +80,18 @@ check_entries(const struct mapentries *e)
 	}
 }
 
+static bool
+parse_aliases(struct mapentries *e, struct slice text, const char *name,
+    struct strbuf *errors)
+{
+	return aliases_parse(e, text, name, 3, errors);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	bool (*const parse[])(struct mapentries *, struct slice, const char *,
-	    struct strbuf *) = { aliases_parse, mapentries_parse,
+	    struct strbuf *) = { parse_aliases, mapentries_parse,
 		mapentries_parse_inline };
 	struct slice in = slice_make((const char *)data, size);
 	struct mapentries e;

@@ -103,6 +103,15 @@ static const struct {
 	{ "loop with quotes", "a: \"b\"\nb: \"a\"\n", "f:1: a: a loop", false },
 	{ "with a domain it leaves", "a: b\nb: a@example.org\n",
 	    "a=b;b=a@example.org;", true },
+	{ "as deep as may be", "a: b\nb: c\nc: d\n", "a=b;b=c;c=d;", true },
+	{ "too deep", "a: b\nb: c\nc: d\nd: e\n", "f:1: a: leads through "
+	    "more than 3 aliases", false },
+	{ "too deep by a list", "z: a, y\na: b\nb: c, x\nc: y\n",
+	    "f:1: z: leads through more than 3 aliases", false },
+	{ "two ways, and the short one counts", "a: b, d\nb: c\nc: d\nd: e\n",
+	    "a=b, d;b=c;c=d;d=e;", true },
+	{ "lists that name each other are not deep", "a: b, x\nb: a, y\n",
+	    "a=b, x;b=a, y;", true },
 	{ "twice", "a: x\nb: y\nA: z\n", "f:3: a stands already in line 1",
 	    false },
 	{ "no colon", "a b\n", "f:1: a b: not of the form", false },
@@ -138,7 +147,8 @@ test_files(void **state)
 		(void)strbuf_add_str(&got, "");
 		(void)strbuf_add_str(&errors, "");
 		mapentries_init(&e);
-		ok = aliases_parse(&e, slice_of(files[i].in), "f", &errors);
+		ok = aliases_parse(&e, slice_of(files[i].in), "f", 3,
+		    &errors);
 		for (k = 0; ok && k < e.n; k++) {
 			(void)strbuf_printf(&got, "%.*s=%.*s;",
 			    SLF(mapentries_key(&e, k)),
@@ -171,10 +181,10 @@ test_long_chain(void **state)
 		(void)strbuf_printf(&text, "n%u: n%u\n", i, i + 1);
 	}
 	mapentries_init(&e);
-	assert_true(aliases_parse(&e, strbuf_slice(&text), "f", &errors));
+	assert_true(aliases_parse(&e, strbuf_slice(&text), "f", 0, &errors));
 	mapentries_clear(&e);
 	(void)strbuf_add_str(&text, "n20000: n0\n");
-	assert_false(aliases_parse(&e, strbuf_slice(&text), "f", &errors));
+	assert_false(aliases_parse(&e, strbuf_slice(&text), "f", 0, &errors));
 	mapentries_clear(&e);
 	strbuf_clear(&text);
 	strbuf_clear(&errors);
@@ -213,7 +223,7 @@ make(const char *want)
 	bool ok;
 
 	strbuf_init(&errors, 0);
-	ok = mapmake_read(&m, path_of("a"), MAPMAKE_ALIASES, &errors) &&
+	ok = mapmake_read(&m, path_of("a"), MAPMAKE_ALIASES, 0, &errors) &&
 	    mapmake_write(&m, &errors);
 	if (!ok && strstr(errors.p, want) == NULL) {
 		fail_msg("%s", errors.p);
@@ -290,7 +300,7 @@ try_make(void)
 	bool ok;
 
 	strbuf_init(&errors, 0);
-	ok = mapmake_read(&m, path_of("a"), MAPMAKE_ALIASES, &errors) &&
+	ok = mapmake_read(&m, path_of("a"), MAPMAKE_ALIASES, 0, &errors) &&
 	    mapmake_write(&m, &errors);
 	assert_int_equal(ok, errors.n == 0);
 	mapmake_clear(&m);

@@ -367,7 +367,8 @@ compile(const char *name, struct slice text)
 
 	put(name, text);
 	strbuf_init(&errors, 0);
-	if (!mapmake_read(&m, in_dir("", name), MAPMAKE_MAP, &errors) ||
+	if (!mapmake_read(&m, in_dir("", name), MAPMAKE_MAP, 0,
+	    &errors) ||
 	    !mapmake_write(&m, &errors)) {
 		fail_msg("%s", errors.p);
 	}

@@ -352,6 +352,12 @@ test_same_base(void **state)
 	assert_non_null(strstr(errors.p, "f:3: journal_segments changes from "
 	    "\"4\" to \"6\""));
 	assert_non_null(strstr(errors.p, "f:4: journal_segment_size changes"));
+	/* Back to its default: no line of the file says so. */
+	strbuf_reset(&errors);
+	assert_false(config_same_base("f", &sb, &sa, &errors));
+	assert_non_null(strstr(errors.p, "f: journal_segments changes from \"6\" "
+	    "to \"4\", by its default: that"));
+	assert_null(strstr(errors.p, "f:0"));
 	settings_clear(&a);
 	settings_clear(&b);
 	settings_source_clear(&sa);
