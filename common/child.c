@@ -83,12 +83,40 @@ add_directory(struct child *c, struct ipc_msg *m)
 	return true;
 }
 
+static void
+count_channel(struct child *c, const struct ipc_msg *m)
+{
+	uint64_t peer = ipc_u(m, 0);
+
+	if (peer < NELEMS(c->given)) {
+		c->given[peer]++;
+	}
+}
+
+/*
+ * A channel has ended. Mostly the peer is dead, and its successor comes with a
+ * fresh one; where only the channel broke, master makes another.
+ */
+static void
+on_lost(void *arg, enum ipc_role peer)
+{
+	struct child *c = arg;
+
+	if ((size_t)peer < NELEMS(c->given) && c->given[peer] > 0) {
+		ipc_begin(c->master, IPC_LOST, 0);
+		ipc_put_u(c->master, (uint64_t)peer);
+		ipc_put_u(c->master, c->given[peer]);
+		ipc_end(c->master);
+	}
+}
+
 static bool
 add_early_channel(struct child *c, struct ipc_msg *m)
 {
 	if (c->nearly == CHILD_CHANNELS_MAX) {
 		return false;
 	}
+	count_channel(c, m);
 	c->early[c->nearly].peer = (enum ipc_role)ipc_u(m, 0);
 	c->early[c->nearly].index = (unsigned)ipc_u(m, 1);
 	c->early[c->nearly++].fd = ipc_take_fd(m);
@@ -277,6 +305,7 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		}
 		return true;
 	case IPC_CHANNEL:
+		count_channel(c, m);
 		c->ops->channel(c, (enum ipc_role)ipc_u(m, 0),
 		    (unsigned)ipc_u(m, 1), ipc_take_fd(m));
 		return true;
@@ -322,7 +351,9 @@ child_run(struct child *c, const struct child_ops *ops)
 	ipc_begin(c->master, IPC_READY, 0);
 	ipc_put_str(c->master, c->walls);
 	ipc_end(c->master);
+	ipc_on_lost(on_lost, c);
 	(void)event_base_dispatch(c->base);
+	ipc_on_lost(NULL, NULL);
 	ipc_chan_free(c->master);
 	(void)log_flush();
 	exit(0);

@@ -72,6 +72,7 @@ struct child {
 	unsigned nearly;
 	struct event *log_event, *log_retry;
 	char walls[256];
+	unsigned given[IPC_ANY_PROGRAM]; /* channels that came, by peer */
 };
 
 /*

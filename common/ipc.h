@@ -92,6 +92,9 @@ enum ipc_role {
 	M(116, AGENT_DIED, MASTER, QMGR, "u:agent u:itself",                   \
 	    "this delivery agent is dead. itself 1: it crashed, or hung until " \
 	    "master killed it; 0: it was killed from outside, or chose to end")\
+	M(117, LOST, ANY_PROGRAM, MASTER, "u:peer u:given",                    \
+	    "the channel to this peer has ended, the given-th that was handed " \
+	    "down: if the peer lives, a fresh one is wanted")                  \
 	/* -- smtpd and cleanup: mail transactions -------------------------- */\
 	M(200, MAIL, SMTPD, CLEANUP,                                           \
 	    "s:reverse_path u:flags u:size s:client_addr s:client_name "       \
@@ -331,6 +334,12 @@ struct ipc_chan_ops {
 /* Takes `fd' (made non-blocking) and borrows `ops'. */
 struct ipc_chan *ipc_chan_new(struct event_base *base, int fd,
     const struct ipc_chan_ops *ops, void *owner);
+/*
+ * `lost' is called after `closed' of any channel of this process, with its peer;
+ * ipc_say_lost() calls it for what is no struct ipc_chan. NULL: nobody is.
+ */
+void ipc_on_lost(void (*lost)(void *arg, enum ipc_role peer), void *arg);
+void ipc_say_lost(enum ipc_role peer);
 /* Closes. Safe inside own callbacks: the memory goes at the end of the turn.
    What is queued is tried once more without waiting. NULL is fine. */
 void ipc_chan_free(struct ipc_chan *ch);

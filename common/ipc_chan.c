@@ -111,16 +111,39 @@ leave(struct ipc_chan *ch)
 	}
 }
 
+static struct {
+	void (*lost)(void *arg, enum ipc_role peer);
+	void *arg;
+} watcher;
+
+void
+ipc_on_lost(void (*lost)(void *arg, enum ipc_role peer), void *arg)
+{
+	watcher.lost = lost;
+	watcher.arg = arg;
+}
+
+void
+ipc_say_lost(enum ipc_role peer)
+{
+	if (watcher.lost != NULL) {
+		watcher.lost(watcher.arg, peer);
+	}
+}
+
 /* The peer is gone or broke the rules. Calls the owner, once. */
 static void
 fail(struct ipc_chan *ch, const char *why)
 {
+	enum ipc_role peer = ch->ops->peer;
+
 	if (ch->dead) {
 		return;
 	}
 	go_quiet(ch);
 	if (!ch->closing) {
 		ch->ops->closed(ch->owner, ch, why);
+		ipc_say_lost(peer);
 	}
 }
 

@@ -26,6 +26,7 @@ forker_lost(struct dispatch *d, const char *why)
 {
 	crew_forker_close(d);
 	agent_link_down(&d->forker, why);
+	ipc_say_lost(IPC_FORKER);
 }
 
 static void
@@ -145,7 +146,8 @@ void
 dispatch_forker(struct dispatch *d, int fd)
 {
 	if (d->forker_fd != -1) {
-		forker_lost(d, "replaced");
+		crew_forker_close(d);
+		agent_link_down(&d->forker, "replaced");
 	}
 	(void)evutil_make_socket_nonblocking(fd);
 	d->forker_fd = fd;

@@ -135,6 +135,10 @@ hand_channel(struct proc *p, struct proc *peer, int sock_type)
 		give_up(p);
 		return;
 	}
+	p->handed[peer->prog->role]++;
+	peer->handed[p->prog->role]++;
+	p->lost &= ~(UINT32_C(1) << peer->prog->role);
+	peer->lost &= ~(UINT32_C(1) << p->prog->role);
 	hand_end(p, peer, pair[0]);
 	hand_end(peer, p, pair[1]);
 }
@@ -162,6 +166,60 @@ hand_channels(struct proc *p)
 			}
 		}
 	}
+}
+
+/* The link of which `role' is the first end: it alone may ask for another, of
+   the second there is one at most. */
+static const struct program_link *
+link_to(enum ipc_role role, uint64_t peer)
+{
+	size_t i;
+
+	for (i = 0; i < program_link_count; i++) {
+		if (program_links[i].a == role &&
+		    (uint64_t)program_links[i].b == peer) {
+			return &program_links[i];
+		}
+	}
+	return NULL;
+}
+
+bool
+hand_lost(struct proc *p, uint64_t peer, uint64_t given)
+{
+	if (link_to(p->prog->role, peer) == NULL || p->handed[peer] != given) {
+		return false;
+	}
+	p->lost |= UINT32_C(1) << peer;
+	return true;
+}
+
+static bool
+is_up(const struct proc *p)
+{
+	return p != NULL && p->state == PROC_UP && ipc_chan_alive(p->ch);
+}
+
+void
+hand_renew(struct proc *p)
+{
+	const struct program_link *l;
+	struct proc *peer;
+	unsigned role;
+
+	for (role = 0; p->lost != 0 && role < IPC_ANY_PROGRAM; role++) {
+		l = (p->lost & UINT32_C(1) << role) == 0 ? NULL :
+		    link_to(p->prog->role, role);
+		peer = proc_first_of(p->m, (enum ipc_role)role);
+		if (l != NULL && is_up(p) && is_up(peer)) {
+			log_warn("%s[%ld] and %s[%ld] get a fresh channel: "
+			    "theirs broke", program_name(p->prog),
+			    (long)p->pid, program_name(peer->prog),
+			    (long)peer->pid);
+			hand_channel(p, peer, l->sock_type);
+		}
+	}
+	p->lost = 0;
 }
 
 void

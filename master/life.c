@@ -23,10 +23,11 @@
 
 #define FIRST_TRIES     3 /* lives without READY before a start has failed */
 #define TICKS_A_TIMEOUT 5
+#define RENEW_MS        200 /* until it is clear that a peer is not dead */
 #define RETIRE_MS       600000 /* sessions that outlive a reload */
 
 enum { EV_CHLD, EV_TERM, EV_INT, EV_HUP, EV_USR1, EV_USR2, EV_ALRM,
-	EV_TICK, EV_DEADLINE, EV_LOG, EV_LOG_RETRY, EV_COUNT };
+	EV_TICK, EV_DEADLINE, EV_RENEW, EV_LOG, EV_LOG_RETRY, EV_COUNT };
 _Static_assert(EV_COUNT == NELEMS(((struct master *)NULL)->events), "a place for each");
 
 static void stop_stages(struct master *m);
@@ -489,6 +490,30 @@ life_set_watchdog(struct master *m)
 }
 
 static void
+on_renew(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+	struct proc *p;
+
+	(void)fd;
+	(void)what;
+	for (p = m->procs; p != NULL && m->phase == PHASE_RUNNING;
+	    p = p->next) {
+		hand_renew(p);
+	}
+}
+
+void
+life_renew(struct master *m)
+{
+	const struct timeval tv = { 0, RENEW_MS * 1000 };
+
+	if (!event_pending(m->events[EV_RENEW], EV_TIMEOUT, NULL)) {
+		(void)event_add(m->events[EV_RENEW], &tv);
+	}
+}
+
+static void
 flush_log(evutil_socket_t fd, short what, void *arg)
 {
 	struct master *m = arg;
@@ -526,6 +551,7 @@ life_begin(struct master *m)
 		[EV_ALRM] = { SIGALRM, EV_SIGNAL | EV_PERSIST, on_other },
 		[EV_TICK] = { -1, EV_PERSIST, on_tick },
 		[EV_DEADLINE] = { -1, 0, on_deadline },
+		[EV_RENEW] = { -1, 0, on_renew },
 		[EV_LOG] = { -1, 0, flush_log },
 		[EV_LOG_RETRY] = { -1, 0, flush_log },
 	};

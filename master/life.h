@@ -17,6 +17,9 @@ void life_stop(struct master *m);
    are told to finish once the first new one is up. */
 void life_replace_smtpd(struct master *m);
 
+/* A program has lost a channel: hand_renew() for all, in a moment. */
+void life_renew(struct master *m);
+
 /* watchdog_timeout may have changed. */
 void life_set_watchdog(struct master *m);
 

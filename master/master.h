@@ -60,7 +60,7 @@ struct master {
 	struct ctl_server *ctl;
 	uint32_t stop_waiter;  /* session of `veredus stop', or 0 */
 	struct reload *reload; /* one under way, or NULL */
-	struct event *events[11];
+	struct event *events[12];
 };
 
 /* Milliseconds of CLOCK_MONOTONIC. */

@@ -245,6 +245,12 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *msg)
 		connect_serve(p, msg->tid, ipc_s(msg, 0));
 		return true;
 	}
+	if (msg->type == IPC_LOST) {
+		if (hand_lost(p, ipc_u(msg, 0), ipc_u(msg, 1))) {
+			life_renew(p->m);
+		}
+		return true;
+	}
 	if (msg->type != IPC_READY || p->state == PROC_UP) {
 		return false;
 	}
@@ -349,6 +355,8 @@ proc_start(struct proc *p)
 
 	(void)event_del(p->timer);
 	p->again = p->silent = false;
+	memset(p->handed, 0, sizeof(p->handed));
+	p->lost = 0;
 	p->started_ms = p->heard_ms = master_now_ms();
 	if (pid == -1) {
 		log_error("cannot start %s: %s", program_name(p->prog),

@@ -39,6 +39,8 @@ struct proc {
 	bool silent;           /* the watchdog has killed this process */
 	bool retire;           /* its successor takes over; never started again */
 	char *walls;           /* as READY told; NULL: nothing yet */
+	unsigned handed[IPC_ANY_PROGRAM]; /* channels to each, to this process */
+	uint32_t lost;         /* bits of roles: life_renew() */
 };
 
 /* The first of a program, or NULL; proc_next_of() goes on. */

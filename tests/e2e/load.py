@@ -32,10 +32,12 @@ class Accountant:
     coming back after every broken connection.  Afterwards `promised' maps the
     queue id of each 250 to the message's number, from first + 1 on."""
 
-    def __init__(self, port, rcpts, threads=8, body=b'x' * 500, sender='sender@client.test', first=0):
+    def __init__(self, port, rcpts, threads=8, body=b'x' * 500, sender='sender@client.test', first=0, kept=True):
         self.port, self.rcpts, self.body, self.sender = port, rcpts, body, sender
+        self.kept = kept                # else a connection for each message
         self.promised, self.lock = {}, threading.Lock()
         self.next, self.refused, self.broken = first, 0, 0
+        self.codes = Counter()          # of all replies to MAIL, RCPT, content, and a refused greeting
         self.sent_250 = Counter()
         self.go = True
         self.in_hand = 0                # transactions begun and not answered
@@ -54,14 +56,21 @@ class Accountant:
             self.in_hand += d
 
     def one(self, s, n):
-        s.mail(self.sender)
+        code, text = s.mail(self.sender)
+        self.codes[code] += 1
+        if code != 250:
+            self.refused += 1
+            s.rset()
+            return
         for r in self.rcpts:
             code, text = s.rcpt(r)
+            self.codes[code] += 1
             if code != 250:
                 self.refused += 1
                 s.rset()
                 return
         code, text = s.data(b'Subject: n%d\r\nX-Number: %d\r\n\r\n%s\r\n' % (n, n, self.body))
+        self.codes[code] += 1
         if code == 250:
             with self.lock:
                 self.promised[text.decode().split()[-1]] = n
@@ -73,7 +82,9 @@ class Accountant:
             try:
                 with smtplib.SMTP('127.0.0.1', self.port, local_hostname='client.test', timeout=20) as s:
                     s.ehlo()
-                    while self.go:
+                    first = True
+                    while self.go and (self.kept or first):
+                        first = False
                         self.begin(1)
                         try:
                             self.one(s, self.number())
@@ -82,7 +93,8 @@ class Accountant:
                             raise
                         finally:
                             self.begin(-1)
-            except (OSError, smtplib.SMTPException):
+            except (OSError, smtplib.SMTPException) as e:
+                self.codes[getattr(e, 'smtp_code', 0)] += 1
                 self.broken += 1
                 time.sleep(0.02)
 
