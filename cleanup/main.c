@@ -160,7 +160,9 @@ open_spool(struct child *c, struct program *pg)
 	watch_reading(cfg.queue_fd);
 	if (spool_open(c->base, &cfg, &pg->spool) == -1) {
 		log_fatal(EX_IOERR, "the spool in %s: %s",
-		    c->settings.queue_directory, strerror(errno));
+		    c->settings.queue_directory, errno == ENOTSUP ?
+		    "its journal is of another version of veredus, which is to "
+		    "be started and stopped first" : strerror(errno));
 	}
 }
 

@@ -19,7 +19,9 @@
  *          segments), u32 offset in the segment, u32 octets of entries, u32
  *          entries, u32 flags (JOURNAL_COPY*), u32 CRC-32C of the entries, u64
  *          the first segment of the copies (JOURNAL_COPIED only), u32 CRC-32C
- *          of the head so far
+ *          of the head so far. (In each version of the format the head has
+ *          these octets, and segment, salt, offset and its CRC where they are:
+ *          a batch of another version is known, and no start goes on with it)
  *   then   the entries: u32 octets of the body, u8 kind, u64 queue id, body;
  *          zeros up to the next boundary
  *
@@ -36,11 +38,11 @@
  * harm.
  *
  * Exactly one flush is in flight, and a batch is written after the flush before
- * it has returned; so a bad batch at the very end was cut by a crash, before
- * anybody was told. A bad batch with a good one after it, a gap in the batch
- * numbers, and a segment without a batch in front of others (but neither in
- * front of a copy: a start may follow a crash) are damage: reported, the segment
- * kept as .bad, the rest used.
+ * it has returned; so one bad batch at the very end was cut by a crash, before
+ * anybody was told. A bad batch with a good one or a right head after it, a gap
+ * in the batch numbers, and a segment without a batch in front of others (but
+ * none of these in front of a copy: a start may follow a crash) are damage:
+ * reported, the segment kept as .bad, the rest used.
  *
  * An entry's position is `lsn': segment number << 32 | offset of the entry. It
  * rises with each entry.
@@ -104,6 +106,8 @@ struct journal_report {
 	uint64_t cut;     /* bad batches at the very end: 0 or 1 */
 	uint64_t bad;     /* places of damage */
 };
+/* `why' of a place that is no damage in truth, but that no start goes on with. */
+#define JOURNAL_WHY_OTHER "a batch of another version of the format"
 
 /*
  * Reads the whole journal without changing anything; also for tools, beside a
@@ -119,7 +123,8 @@ int journal_scan(int spool_fd, journal_entry_cb *cb,
  * Makes journal/ if need be, scans it as above (damage goes to the log and
  * aside), and makes fresh segments. What shall live on is copied by
  * journal_copy(), then journal_start() makes the copies durable, only then gives
- * up the old segments, and starts the threads. All block; journal_open and
+ * up the old segments, and starts the threads. -1 with errno; ENOTSUP: there is
+ * a batch of another version, it is logged. All block; journal_open and
  * journal_copy may be called before sandbox_enter(), threads come with
  * journal_start. A crash anywhere in between leaves the old segments whole.
  */
@@ -232,6 +237,7 @@ struct journal_batch {
 enum journal_decoded {
 	JOURNAL_GOOD,
 	JOURNAL_STALE,   /* not of this segment, salt and offset, or nothing */
+	JOURNAL_OTHER,   /* of them, but of another version of the format */
 	JOURNAL_DAMAGED, /* its head is right, its entries are not: all of *out
 	                    but the body is set */
 };

@@ -8,6 +8,7 @@
 #include "common/journal.h"
 
 static const char magic[8] = { 'V', 'R', 'D', 'S', 'J', 0, 0, 1 };
+#define VERSION_AT 7 /* in it */
 
 #define HEAD_CRC_AT (JOURNAL_HEAD - 4)
 
@@ -44,7 +45,7 @@ journal_decode(struct slice segment, uint64_t number, uint64_t salt,
 	uint32_t crc, left;
 
 	if (offset > segment.n || segment.n - offset < JOURNAL_HEAD ||
-	    memcmp(segment.p + offset, magic, sizeof(magic)) != 0) {
+	    memcmp(segment.p + offset, magic, VERSION_AT) != 0) {
 		return JOURNAL_STALE;
 	}
 	d = dec_make(slice_make(segment.p + offset + sizeof(magic),
@@ -64,6 +65,9 @@ journal_decode(struct slice segment, uint64_t number, uint64_t salt,
 	    out->segment != number || out->salt != salt ||
 	    out->offset != offset) {
 		return JOURNAL_STALE;
+	}
+	if (segment.p[offset + VERSION_AT] != magic[VERSION_AT]) {
+		return JOURNAL_OTHER;
 	}
 	left = (uint32_t)(segment.n - offset) - JOURNAL_HEAD;
 	if (out->octets > left) {

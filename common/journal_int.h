@@ -102,6 +102,7 @@ struct journal_found {
 	uint64_t first;      /* segments below hold nothing that counts */
 	uint64_t last_batch, last_number; /* the largest */
 	uint64_t newest_us;  /* of any file's times */
+	bool other;          /* there is a batch of another version */
 	unsigned strange;    /* names that are not ours; one of them: */
 	char strange_name[64];
 };
@@ -120,11 +121,14 @@ struct journal_seen {
 	struct journal_segment *s;
 	struct journal_seen_batch *batches;
 	size_t n;
-	struct journal_seen_bad *bad; /* with a good batch behind it, or what
-	                                 cannot be read */
+	struct journal_seen_bad *bad; /* with a batch behind it, or what cannot
+	                                 be read */
 	size_t nbad;
-	bool cut;            /* a bad batch after the last good one, at: */
+	bool cut;            /* behind all others a bad batch, at: */
 	uint32_t cut_at;
+	bool other;          /* there is a batch of another version */
+	bool copy;           /* the first one whose head is right, good or
+	                        bad, is one of a start */
 };
 struct journal_look {
 	int dir;

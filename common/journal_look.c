@@ -306,39 +306,105 @@ add_batch(struct journal_look *l, struct journal_seen *se,
 	}
 }
 
+/* On the way through a segment. */
+struct course {
+	struct journal_seen *se;
+	uint32_t good;    /* behind the last good batch */
+	uint32_t known;   /* behind the last batch whose head is right */
+	size_t nbad;      /* places of damage up to `good' */
+	const char *why;  /* what is wrong behind that */
+	bool begun;       /* a head was right */
+};
+
+static void
+note_head(struct course *c, const struct journal_batch *b)
+{
+	if (!c->begun) {
+		c->se->copy = (b->flags & JOURNAL_COPY) != 0;
+	}
+	c->begun = true;
+	c->known = b->end;
+}
+
+/* What was found behind the good one before is one place of damage. */
+static void
+good_batch(struct journal_look *l, struct course *c,
+    const struct journal_batch *b)
+{
+	c->se->nbad = c->nbad;
+	if (b->offset > c->good) {
+		add_bad(c->se, c->good, c->why != NULL ? c->why :
+		    "a batch with a damaged head");
+	}
+	add_batch(l, c->se, b);
+	note_head(c, b);
+	c->nbad = c->se->nbad;
+	c->good = b->end;
+	c->se->cut = false;
+	c->why = NULL;
+}
+
+/* The one before was flushed before this one was begun: so it was not cut, unless
+   a start came between. */
+static void
+damaged_batch(struct course *c, const struct journal_batch *b)
+{
+	struct journal_seen *se = c->se;
+
+	c->why = "a damaged batch";
+	if ((b->flags & JOURNAL_COPY) == 0 && se->cut) {
+		add_bad(se, se->cut_at, c->why);
+	}
+	if ((b->flags & JOURNAL_COPY) == 0 && b->offset > c->known) {
+		add_bad(se, c->known, "a batch with a damaged head");
+	}
+	note_head(c, b);
+	se->cut = true;
+	se->cut_at = b->offset;
+}
+
+static void
+other_batch(struct journal_look *l, struct course *c, uint32_t at)
+{
+	if (c->why == NULL || strcmp(c->why, JOURNAL_WHY_OTHER) != 0) {
+		add_bad(c->se, at, JOURNAL_WHY_OTHER);
+	}
+	c->why = JOURNAL_WHY_OTHER;
+	c->se->other = l->found->other = true;
+}
+
 static void
 look(struct journal_look *l, struct journal_seen *se)
 {
 	struct slice all = slice_make(l->buf, se->s->size);
+	struct course c = { .se = se, .nbad = se->nbad };
 	struct journal_batch b;
-	uint32_t at = 0, from = 0, end;
-	const char *why = NULL;
-	enum journal_decoded d;
+	uint32_t at = 0;
 
 	while (at < se->s->size) {
-		d = journal_decode(all, se->s->number, se->s->salt, at, &b);
-		if (d == JOURNAL_GOOD && is_whole(&b)) {
-			if (at > from) {
-				add_bad(se, from, why != NULL ? why :
-				    "a batch with a damaged head");
+		switch (journal_decode(all, se->s->number, se->s->salt, at,
+		    &b)) {
+		case JOURNAL_GOOD:
+			if (is_whole(&b)) {
+				good_batch(l, &c, &b);
+			} else {
+				damaged_batch(&c, &b);
 			}
-			add_batch(l, se, &b);
-			at = from = b.end;
-			why = NULL;
-			continue;
+			at = b.end;
+			break;
+		case JOURNAL_DAMAGED:
+			damaged_batch(&c, &b);
+			at = b.end;
+			break;
+		case JOURNAL_OTHER:
+			other_batch(l, &c, at);
+			at += JOURNAL_BLOCK;
+			break;
+		case JOURNAL_STALE:
+			at += JOURNAL_BLOCK;
+			break;
 		}
-		end = at + JOURNAL_BLOCK;
-		if (d != JOURNAL_STALE) {
-			why = "a damaged batch";
-			end = b.end;
-			if (!se->cut || se->cut_at < from) {
-				se->cut_at = at;
-			}
-			se->cut = true;
-		}
-		at = end;
 	}
-	se->cut = se->cut && se->cut_at >= from;
 }
 
 /* Damage behind which there is nothing that counts was told when it was found;
@@ -380,7 +446,8 @@ journal_look(struct journal_look *l)
 		if (!s->dot) {
 			load_all(l, &l->seen[i]);
 			look(l, &l->seen[i]);
-			s->old = l->seen[i].n > 0 || l->seen[i].cut;
+			s->old = l->seen[i].n > 0 || l->seen[i].cut ||
+			    l->seen[i].other;
 		}
 	}
 	keep_bad(l);

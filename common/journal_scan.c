@@ -24,6 +24,8 @@ struct scan {
 	struct journal_seen *behind; /* segments without a good batch from here
 	                                on, behind that; NULL: none */
 	uint64_t expect;             /* the next batch; 0: any */
+	struct journal_seen *cut;    /* behind the last good batch: one that was
+	                                cut, it seems; NULL: none */
 };
 
 /* Beside a running journal: retired while we read. */
@@ -133,6 +135,20 @@ read_segment(struct scan *sc, struct journal_seen *se)
 	return true;
 }
 
+/* A segment is begun when the one before is flushed: one batch was cut at most,
+   unless a start came between. */
+static void
+note_cut(struct scan *sc, struct journal_seen *se)
+{
+	if (se->n == 0 && !se->cut) {
+		return;
+	}
+	if (se->n == 0 && sc->cut != NULL && !se->copy) {
+		tell_bad(sc, sc->cut->s, sc->cut->cut_at, "a damaged batch");
+	}
+	sc->cut = se->cut ? se : NULL;
+}
+
 /* The order of segments is that of their numbers, their batches' likewise. */
 static void
 read_all(struct scan *sc)
@@ -147,13 +163,12 @@ read_all(struct scan *sc)
 			continue;
 		}
 		sc->report->segments += se->n > 0;
-		if (se->n > 0 || se->cut) {
-			sc->report->cut = se->cut;
-		}
+		note_cut(sc, se);
 		if (se->n == 0 && sc->behind == NULL) {
 			sc->behind = se;
 		}
 	}
+	sc->report->cut = sc->cut != NULL;
 }
 
 int

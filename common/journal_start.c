@@ -28,8 +28,11 @@ log_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
 
 	(void)arg;
 	qid_format(segment, id);
-	log_error("journal: segment %s, octet %llu: %s; it is kept as .bad, the "
-	    "rest is used", id, (unsigned long long)offset, why);
+	log_error("journal: segment %s, octet %llu: %s; %s", id,
+	    (unsigned long long)offset, why,
+	    strcmp(why, JOURNAL_WHY_OTHER) == 0 ? "the version of veredus that "
+	    "wrote it is to be started and stopped first" : "it is kept as "
+	    ".bad, the rest is used");
 }
 
 static int
@@ -181,7 +184,8 @@ journal_open(struct event_base *base, const struct journal_config *cfg,
 		ret = journal_read(j->dir, cb, log_bad, arg, &report, &found);
 	}
 	if (ret == 0) {
-		ret = sort_segments(j, &found);
+		errno = ENOTSUP;
+		ret = found.other ? -1 : sort_segments(j, &found);
 		saved = errno;
 		journal_found_clear(&found);
 		errno = saved;

@@ -98,8 +98,13 @@ tell_bad(struct check *c, const struct bad *b)
 
 	qid_format(b->segment, id);
 	(void)snprintf(place, sizeof(place), "journal/%s", id);
-	(void)snprintf(what, sizeof(what), "%s: a start keeps the segment as "
-	    "%s-*.bad and uses the rest", b->why, id);
+	if (strcmp(b->why, JOURNAL_WHY_OTHER) == 0) {
+		(void)snprintf(what, sizeof(what), "%s: no start goes on with "
+		    "it; start and stop the version that wrote it", b->why);
+	} else {
+		(void)snprintf(what, sizeof(what), "%s: a start keeps the "
+		    "segment as %s-*.bad and uses the rest", b->why, id);
+	}
 	tell(c, place, b->offset, what, true);
 }
 

@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/codec.h"
+#include "common/crc32c.h"
 #include "common/io.h"
 #include "common/journal.h"
 #include "common/qid.h"
@@ -44,6 +46,7 @@ struct world {
 	struct read_entry *got;
 	size_t ngot;
 	size_t ndone, bad;
+	const char *why;      /* the last bad one was bad */
 	uint64_t last_lsn;
 	int error, failed;
 	unsigned pressures;
@@ -67,8 +70,8 @@ on_bad(void *arg, uint64_t segment, uint64_t offset, const char *why)
 
 	(void)segment;
 	(void)offset;
-	(void)why;
 	w->bad++;
+	w->why = why;
 }
 
 static void
@@ -690,6 +693,131 @@ damage_inside_is_kept_aside(void **state)
 	assert_int_equal(w->ngot, 0);
 }
 
+static void
+append_each(struct world *w, uint64_t n, size_t octets)
+{
+	uint64_t i;
+
+	for (i = 1; i <= n; i++) {
+		append(w, i, octets, (char)('a' + i), JOURNAL_NEW);
+		wait_done(w, i);
+	}
+}
+
+static void
+spoil(struct world *w, uint64_t number, off_t at)
+{
+	int fd = open_segment(w, number);
+
+	assert_int_equal(pwrite(fd, "XXXX", 4, at), 4);
+	(void)close(fd);
+}
+
+static void
+scan(struct world *w, uint64_t bad, uint64_t cut, size_t entries)
+{
+	struct journal_report r;
+
+	w->ngot = w->bad = 0;
+	assert_int_equal(journal_scan(w->dir, on_entry, on_bad, w, &r), 0);
+	assert_int_equal(r.bad, bad);
+	assert_int_equal(w->bad, bad);
+	assert_int_equal(r.cut, cut);
+	assert_int_equal(w->ngot, entries);
+}
+
+/* One flush is in flight: of several batches at the end, with right heads and
+   wrong entries, only the last was cut perhaps. */
+static void
+several_damaged_at_the_end(void **state)
+{
+	struct world *w = *state;
+	char name[64];
+	uint64_t number;
+
+	start(w);
+	append_each(w, 6, 30);
+	number = usage(w).current;
+	stop(w);
+	spoil(w, number, 6 * JOURNAL_BLOCK + 70); /* batch 0 is of the start */
+	scan(w, 0, 1, 5);
+	spoil(w, number, 5 * JOURNAL_BLOCK + 70);
+	scan(w, 1, 1, 4);
+	spoil(w, number, 3 * JOURNAL_BLOCK + 70);
+	scan(w, 2, 1, 3);
+	spoil(w, number, 4 * JOURNAL_BLOCK + 1); /* a head; behind 3 */
+	scan(w, 3, 1, 2);
+	start(w);
+	assert_int_equal(w->ngot, 2);
+	while (find_segment(w, number, "", name)) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
+		    -1);
+	}
+	assert_true(find_segment(w, number, ".bad", name));
+}
+
+/* The same, the last one in a segment of its own. */
+static void
+damaged_where_a_segment_ends(void **state)
+{
+	struct world *w = *state;
+	const off_t each = journal_round(JOURNAL_HEAD + JOURNAL_ENTRY_HEAD +
+	    60000);
+	uint64_t number, n = 0;
+
+	start(w);
+	number = usage(w).current;
+	while (usage(w).current == number) {
+		append(w, ++n, 60000, 'e', JOURNAL_NEW);
+		wait_done(w, n);
+	}
+	stop(w);
+	spoil(w, number + 1, 70);
+	scan(w, 0, 1, n - 1);
+	spoil(w, number, JOURNAL_BLOCK + (off_t)(n - 2) * each + 70);
+	scan(w, 1, 1, n - 2);
+}
+
+/* What another version has written is neither taken for nothing nor used. */
+static void
+another_version_is_left_alone(void **state)
+{
+	struct world *w = *state;
+	const struct journal_config cfg = { w->dir, SIZE, 4 };
+	char head[JOURNAL_HEAD], crc[4], name[64];
+	uint64_t number;
+	int fd, round;
+
+	start(w);
+	append_each(w, 3, 30);
+	number = usage(w).current;
+	stop(w);
+	fd = open_segment(w, number);
+	assert_int_equal(pread(fd, head, sizeof(head), 2 * JOURNAL_BLOCK),
+	    JOURNAL_HEAD);
+	head[7]++;
+	assert_int_equal(pwrite(fd, head, sizeof(head), 2 * JOURNAL_BLOCK),
+	    JOURNAL_HEAD);
+	scan(w, 1, 0, 2); /* its checksum is wrong: damage */
+	put_u32(crc, crc32c(0, head, JOURNAL_HEAD - 4));
+	assert_int_equal(pwrite(fd, crc, 4, 2 * JOURNAL_BLOCK + JOURNAL_HEAD -
+	    4), 4);
+	(void)close(fd);
+	scan(w, 1, 0, 2);
+	assert_string_equal(w->why, JOURNAL_WHY_OTHER);
+	for (round = 0; round < 2; round++) {
+		assert_int_equal(journal_open(w->base, &cfg, on_entry, w,
+		    &w->j),
+		    -1);
+		assert_int_equal(errno, ENOTSUP);
+		w->j = NULL;
+		assert_true(find_segment(w, number, "", name));
+	}
+	spoil(w, number, 3 * JOURNAL_BLOCK); /* now it is the last one */
+	scan(w, 1, 0, 1);
+	assert_string_equal(w->why, JOURNAL_WHY_OTHER);
+}
+
 int
 main(void)
 {
@@ -708,6 +836,9 @@ main(void)
 		T(a_failed_flush_is_the_end),
 		T(every_octet_flipped),
 		T(damage_inside_is_kept_aside),
+		T(several_damaged_at_the_end),
+		T(damaged_where_a_segment_ends),
+		T(another_version_is_left_alone),
 	};
 
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
