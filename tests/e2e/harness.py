@@ -26,6 +26,7 @@ PREFIX = Path(os.environ.get('VEREDUS_PREFIX', SRC / 'build' / 'inst'))
 ROOT = os.geteuid() == 0
 HOST = 'mx.veredus.test'
 PATIENCE = float(os.environ.get('VEREDUS_PATIENCE', '30'))
+SLOW = PATIENCE / 30      # how much slower than usual it is all believed to be, at most
 FIRST_UID = 61000
 LOG_LAG = 0.06            # seconds; the log service looks at busy pipes each 20 ms
 MAIL_GID = grp.getgrnam('mail').gr_gid
@@ -44,8 +45,10 @@ def others_can_enter(path):
     return all(os.stat(p).st_mode & 0o001 for p in [path, *path.parents])
 
 
-def wait_until(condition, what, timeout=PATIENCE):
-    """Returns the condition's first true value; fails loudly after `timeout'."""
+def wait_until(condition, what, timeout=30):
+    """Returns the condition's first true value; fails loudly after `timeout', on a
+    machine as slow as $VEREDUS_PATIENCE says after more."""
+    timeout *= SLOW
     end = time.monotonic() + timeout
     pause = 0.005
     while True:
@@ -221,10 +224,10 @@ class Instance:
         if self.proc.poll() is None:
             self.proc.terminate()
         try:
-            rc = self.proc.wait(40)
+            rc = self.proc.wait(40 * SLOW)
         except subprocess.TimeoutExpired:
             self.kill_all()
-            raise AssertionError('did not stop in 40 s:\n' + self.tail())
+            raise AssertionError(f'did not stop in {40 * SLOW:.0f} s:\n' + self.tail())
         finally:
             self.out.close()
         self.proc = None
@@ -271,7 +274,7 @@ class Instance:
             pass
         return '\n'.join((self.log() + out).splitlines()[-n:])
 
-    def wait_log(self, pattern, timeout=PATIENCE):
+    def wait_log(self, pattern, timeout=30):
         return wait_until(lambda: re.search(pattern, self.log()), f'log has {pattern}', timeout)
 
     def maildir(self, user, sub='new'):
@@ -281,7 +284,7 @@ class Instance:
         except FileNotFoundError:
             return []
 
-    def mail(self, user, count=1, timeout=PATIENCE):
+    def mail(self, user, count=1, timeout=30):
         """Wait for exactly `count' messages of a user; returns their octets."""
         wait_until(lambda: len(self.maildir(user)) >= count, f'{count} messages for {user}\n{self.tail()}', timeout)
         files = self.maildir(user)
@@ -294,7 +297,7 @@ class Instance:
         assert r.returncode == 0, r.stderr
         return [json.loads(line) for line in r.stdout.splitlines()]
 
-    def wait_empty(self, timeout=PATIENCE):
+    def wait_empty(self, timeout=30):
         """qmgr lists nothing, and nothing lies in the spool: what was answered
         250 a moment ago is there before qmgr has heard of it."""
         wait_until(lambda: self.queue() == [] and self.in_spool() == 0 and
@@ -336,7 +339,7 @@ class Instance:
                 kw = dict(user=pw.pw_uid, group=pw.pw_gid, extra_groups=[])
             except KeyError:               # a uid without an account
                 kw = dict(user=user, group=user, extra_groups=[])
-        return subprocess.run(cmd, input=input, env=self.env(), timeout=timeout, capture_output=True,
+        return subprocess.run(cmd, input=input, env=self.env(), timeout=timeout * SLOW, capture_output=True,
                               text=not isinstance(input, bytes), **kw)
 
     def veredus(self, *args, **kw):

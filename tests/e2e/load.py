@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from harness import SRC
+from harness import PATIENCE, SLOW, SRC
 
 LOAD = Path(os.environ.get('VEREDUS_LOAD', SRC / 'build' / 'load-tools'))
 
@@ -24,7 +24,7 @@ def smtp_source(port, messages, sessions, rcpt, kept=False, size=1024, timeout=3
     """Runs smtp-source to its end; raises when any message was refused."""
     cmd = [str(LOAD / 'usr/sbin/smtp-source'), '-s', str(sessions), '-m', str(messages), '-l', str(size),
            '-f', 'sender@client.test', '-t', rcpt, '-M', 'client.test'] + (['-d'] if kept else [])
-    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=load_env(), check=True, timeout=timeout, stdout=subprocess.DEVNULL)
+    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=load_env(), check=True, timeout=timeout * SLOW, stdout=subprocess.DEVNULL)
 
 
 class Accountant:
@@ -80,7 +80,7 @@ class Accountant:
     def work(self):
         while self.go:
             try:
-                with smtplib.SMTP('127.0.0.1', self.port, local_hostname='client.test', timeout=20) as s:
+                with smtplib.SMTP('127.0.0.1', self.port, local_hostname='client.test', timeout=PATIENCE) as s:
                     s.ehlo()
                     first = True
                     while self.go and (self.kept or first):
@@ -101,7 +101,7 @@ class Accountant:
     def stop(self):
         self.go = False
         for t in self.threads:
-            t.join(60)
+            t.join(60 * SLOW)
             assert not t.is_alive()
 
 

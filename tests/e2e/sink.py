@@ -285,7 +285,8 @@ class Sink:
 
     # -- looking -----------------------------------------------------------------
 
-    def wait_for(self, condition, what, timeout=PATIENCE):
+    def wait_for(self, condition, what, timeout=30):
+        timeout *= PATIENCE / 30
         end = time.monotonic() + timeout
         with self.changed:
             while not condition():
@@ -293,7 +294,7 @@ class Sink:
                 assert left > 0, f'after {timeout:.0f} s still not: {what}'
                 self.changed.wait(min(left, 0.5))
 
-    def wait(self, count, timeout=PATIENCE):
+    def wait(self, count, timeout=30):
         """Wait for `count' messages; returns all."""
         self.wait_for(lambda: len(self.messages) >= count, f'{count} messages at the sink', timeout)
         return list(self.messages)

@@ -2,7 +2,7 @@
 import socket
 import time
 
-from harness import wait_until
+from harness import SLOW, wait_until
 from sink import Sink
 
 
@@ -26,7 +26,7 @@ def test_a_stop_does_not_wait_for_hosts_that_do_not_greet(make):
         t0 = time.monotonic()
         m.stop()
         took = time.monotonic() - t0
-        assert took < 15, f'{took:.1f} s of 60 that a stop may take'
+        assert took < 15 * SLOW, f'{took:.1f} s of 60 that a stop may take'
         assert 'makes no sense' not in m.log() and 'crash' not in m.log()
         for s in held:
             s.close()
