@@ -58,7 +58,8 @@ class Part:
 
 
 PARTS = {
-    'unit': Part(15, 'unit tests with more seeds and every crash point', 'check', unit('.'), VEREDUS_LONG='1'),
+    'unit': Part(15, 'unit tests with more seeds and every crash point', 'check', unit('.'), VEREDUS_LONG='1',
+                 VEREDUS_PATIENCE='120'),
     'e2e': Part(45, 'end to end: 10,000 kills, 240 power cuts, a million messages, the peers', 'check-e2e', e2e,
                 VEREDUS_LONG='1', VEREDUS_VOLUME='20000'),
     'asan': Part(15, 'unit tests with ASan, UBSan and LSan', 'check-asan', unit('asan')),

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/io.h"
+#include "tests/unit/deadline.h"
 #include "tests/unit/journal_toy.h"
 #include "tests/unit/points.h"
 #include "tests/unit/power_cut.h"
@@ -148,7 +149,7 @@ aftermath(struct toy *t)
 static _Noreturn void
 live(struct toy *t, toy_story *story, const struct io_plan *plan)
 {
-	(void)alarm(DEADLINE_S / 10); /* SIGALRM is no SIGKILL */
+	unit_deadline(DEADLINE_S / 10); /* SIGALRM is no SIGKILL */
 	io_plan(plan);
 	if (!toy_open(t)) {
 		_exit(3);
@@ -488,7 +489,7 @@ main(void)
 	silence = open("/dev/null", O_WRONLY); /* the journal's log lines */
 	(void)dup2(silence, STDERR_FILENO);
 	(void)close(silence);
-	(void)alarm(DEADLINE_S);
+	unit_deadline(DEADLINE_S);
 	points_begin();
 	return cmocka_run_group_tests_name("journal_crash", tests, NULL, NULL);
 }

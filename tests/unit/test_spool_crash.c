@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "common/io.h"
+#include "tests/unit/deadline.h"
 #include "tests/unit/points.h"
 #include "tests/unit/power_cut.h"
 #include "tests/unit/spool_life.h"
@@ -521,7 +522,7 @@ main(void)
 	silence = open("/dev/null", O_WRONLY); /* the spool's log lines */
 	(void)dup2(silence, STDERR_FILENO);
 	(void)close(silence);
-	(void)alarm(DEADLINE_S);
+	unit_deadline(DEADLINE_S);
 	points_begin();
 	return cmocka_run_group_tests_name("spool_crash", tests, NULL, NULL);
 }

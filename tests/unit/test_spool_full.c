@@ -13,6 +13,7 @@
 
 #include "common/spool.h"
 #include "common/xmalloc.h"
+#include "tests/unit/deadline.h"
 #include "tests/unit/spool_kit.h"
 #include "tests/unit/unit.h"
 
@@ -170,7 +171,7 @@ main(void)
 	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
 		(void)setenv("TMPDIR", "/dev/shm", 1);
 	}
-	(void)alarm(DEADLINE_S); /* a spool that stands still cannot even close */
+	unit_deadline(DEADLINE_S); /* a spool that stands still cannot even close */
 	kit_journal = true;
 	return cmocka_run_group_tests_name("spool_full", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/xmalloc.h"
+#include "tests/unit/deadline.h"
 #include "tests/unit/spool_kit.h"
 #include "tests/unit/unit.h"
 
@@ -262,6 +263,6 @@ main(void)
 	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
 		(void)setenv("TMPDIR", "/dev/shm", 1);
 	}
-	(void)alarm(DEADLINE_S);
+	unit_deadline(DEADLINE_S);
 	return cmocka_run_group_tests_name("spool_going", tests, NULL, NULL);
 }

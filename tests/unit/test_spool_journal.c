@@ -22,6 +22,7 @@
 #include "common/qid.h"
 #include "common/spool_file.h"
 #include "common/spool_int.h"
+#include "tests/unit/deadline.h"
 #include "tests/unit/spool_kit.h"
 #include "tests/unit/unit.h"
 
@@ -622,7 +623,7 @@ main(void)
 	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
 		(void)setenv("TMPDIR", "/dev/shm", 1);
 	}
-	(void)alarm(DEADLINE_S);
+	unit_deadline(DEADLINE_S);
 	kit_journal = true;
 	return cmocka_run_group_tests_name("spool_journal", tests, NULL, NULL);
 }

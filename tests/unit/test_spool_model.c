@@ -18,6 +18,7 @@
 
 #include "common/io.h"
 #include "common/journal.h"
+#include "tests/unit/deadline.h"
 #include "tests/unit/spool_life.h"
 #include "tests/unit/unit.h"
 
@@ -220,6 +221,6 @@ main(void)
 	silence = open("/dev/null", O_WRONLY); /* the spool's log lines */
 	(void)dup2(silence, STDERR_FILENO);
 	(void)close(silence);
-	(void)alarm(DEADLINE_S);
+	unit_deadline(DEADLINE_S);
 	return cmocka_run_group_tests_name("spool_model", tests, NULL, NULL);
 }
