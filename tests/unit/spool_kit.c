@@ -115,6 +115,42 @@ kit_close(struct kit *k)
 }
 
 void
+kit_restart(struct kit *k)
+{
+	kit_close(k);
+	if (!kit_open(k, NULL)) {
+		abort();
+	}
+}
+
+int
+kit_setup_as(void **state, const struct spool_config *cfg)
+{
+	struct kit *k = xcalloc(1, sizeof(*k));
+
+	kit_make(k);
+	*state = k;
+	return kit_open(k, cfg) ? 0 : -1;
+}
+
+int
+kit_setup(void **state)
+{
+	return kit_setup_as(state, NULL);
+}
+
+int
+kit_teardown(void **state)
+{
+	struct kit *k = *state;
+
+	kit_close(k);
+	kit_remove(k);
+	free(k);
+	return 0;
+}
+
+void
 kit_wait(struct kit *k)
 {
 	while (!k->answered) {

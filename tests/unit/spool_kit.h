@@ -46,6 +46,12 @@ extern bool kit_journal;
 /* spool_open(); false: errno in k->error. */
 bool kit_open(struct kit *k, const struct spool_config *cfg);
 void kit_close(struct kit *k);
+/* End it, and open it again as kit_open(k, NULL) does. */
+void kit_restart(struct kit *k);
+/* A test's set-up and tear-down: *state is an open kit (as `cfg' says). */
+int kit_setup(void **state);
+int kit_setup_as(void **state, const struct spool_config *cfg);
+int kit_teardown(void **state);
 /* Let the loop turn until the call is answered. */
 void kit_wait(struct kit *k);
 /* Until nothing is in flight. */

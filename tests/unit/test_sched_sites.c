@@ -32,15 +32,28 @@ settle(struct world *w)
 	}
 }
 
+/* A world with room for all. */
+static void
+begin_wide(struct world *w, uint64_t seed)
+{
+	world_init(w, seed);
+	w->cfg.active_limit = 1000;
+	sched_configure(w->s, &w->cfg);
+}
+
+static void
+send_to_site(struct world *w, unsigned n)
+{
+	while (n-- > 0) {
+		(void)world_arrive(w, 1, site);
+	}
+}
+
 static void
 kill_site(struct world *w)
 {
-	unsigned i;
-
 	w->sites[SITE].down = true;
-	for (i = 0; i < SCHED_SITE_FAILURES; i++) {
-		(void)world_arrive(w, 1, site);
-	}
+	send_to_site(w, SCHED_SITE_FAILURES);
 	settle(w);
 	assert_true(world_is_dead(w, SITE));
 }
@@ -55,9 +68,7 @@ test_dead_and_alive(void **state)
 	unsigned before, i;
 
 	(void)state;
-	world_init(&w, 1);
-	w.cfg.active_limit = 1000;
-	sched_configure(w.s, &w.cfg);
+	begin_wide(&w, 1);
 	kill_site(&w);
 	before = w.delivers;
 	assert_int_equal(before, SCHED_SITE_FAILURES);
@@ -123,13 +134,9 @@ test_probes_back_off(void **state)
 	unsigned i;
 
 	(void)state;
-	world_init(&w, 2);
-	w.cfg.active_limit = 1000;
-	sched_configure(w.s, &w.cfg);
+	begin_wide(&w, 2);
 	kill_site(&w);
-	for (i = 0; i < 100; i++) {
-		(void)world_arrive(&w, 1, site);
-	}
+	send_to_site(&w, 100);
 	assert_true(world_drain(&w));
 	/* 5, then 300 600 1200 2400 4000 ... over five days */
 	assert_in_range(w.delivers, 90, 130);
@@ -161,13 +168,10 @@ test_window(void **state)
 	unsigned i;
 
 	(void)state;
-	world_init(&w, 3);
-	w.cfg.active_limit = 1000;
+	begin_wide(&w, 3);
 	w.cfg.limits[SCHED_T_SMTP].concurrency = 8;
 	sched_configure(w.s, &w.cfg);
-	for (i = 0; i < 200; i++) {
-		(void)world_arrive(&w, 1, site);
-	}
+	send_to_site(&w, 200);
 	assert_int_equal(running_to(&w), 5);
 	for (i = 0; i < 5; i++) {
 		world_finish(&w, 0, FATE_DELIVERED);
@@ -201,14 +205,11 @@ test_slow_start(void **state)
 	uint64_t n;
 
 	(void)state;
-	world_init(&w, 15);
-	w.cfg.active_limit = 1000;
+	begin_wide(&w, 15);
 	w.cfg.limits[SCHED_T_SMTP].concurrency = 20;
 	w.cfg.limits[SCHED_T_SMTP].initial = 8;
 	sched_configure(w.s, &w.cfg);
-	for (i = 0; i < 100; i++) {
-		(void)world_arrive(&w, 1, site);
-	}
+	send_to_site(&w, 100);
 	assert_int_equal(running_to(&w), 8);
 	w.sites[SITE].down = true;
 	for (i = 0; i < 4; i++) {
@@ -246,9 +247,7 @@ test_rate_delay(void **state)
 	world_init(&w, 16);
 	w.cfg.limits[SCHED_T_SMTP].delay = 7;
 	sched_configure(w.s, &w.cfg);
-	for (i = 0; i < 4; i++) {
-		(void)world_arrive(&w, 1, site);
-	}
+	send_to_site(&w, 4);
 	for (i = 0; i < 4; i++) {
 		assert_int_equal(running_to(&w), 1);
 		world_finish(&w, 0, FATE_DELIVERED);
@@ -402,13 +401,9 @@ test_flush_of_all_leaves_nothing(void **state)
 	unsigned i, before, gone = 0;
 
 	(void)state;
-	world_init(&w, 4);
-	w.cfg.active_limit = 1000;
-	sched_configure(w.s, &w.cfg);
+	begin_wide(&w, 4);
 	kill_site(&w);
-	for (i = 0; i < 300; i++) {
-		(void)world_arrive(&w, 1, site);
-	}
+	send_to_site(&w, 300);
 	settle(&w);
 	before = w.delivers;
 	w.sites[SITE].down = false;

@@ -16,34 +16,6 @@
 
 #define LARGE (3 * SPOOL_INLINE_MAX + 777)
 
-static int
-setup(void **state)
-{
-	struct kit *k = calloc(1, sizeof(*k));
-
-	kit_make(k);
-	*state = k;
-	return kit_open(k, NULL) ? 0 : -1;
-}
-
-static int
-teardown(void **state)
-{
-	struct kit *k = *state;
-
-	kit_close(k);
-	kit_remove(k);
-	free(k);
-	return 0;
-}
-
-static void
-restart(struct kit *k)
-{
-	kit_close(k);
-	assert_true(kit_open(k, NULL));
-}
-
 static void
 accept_and_deliver(void **state)
 {
@@ -72,7 +44,7 @@ accept_and_deliver(void **state)
 			assert_int_equal(k->flags, CONTENT_8BIT);
 			assert_int_equal(k->was_fd,
 			    i % 2 == 1 || n > SPOOL_INLINE_MAX);
-			restart(k);
+			kit_restart(k);
 		}
 		assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
 		assert_false(k->gone);
@@ -81,7 +53,7 @@ accept_and_deliver(void **state)
 		assert_int_equal(kit_info(k, qid), ENOENT);
 		assert_int_equal(kit_content(k, qid, 100), ENOENT);
 		assert_int_equal(spool_count(k->sp), 0);
-		restart(k);
+		kit_restart(k);
 		assert_int_equal(spool_count(k->sp), 0);
 	}
 }
@@ -114,10 +86,10 @@ fates_survive(void **state)
 		assert_int_equal(k->fates[2], FATE_NONE);
 		assert_true(k->hold);
 		assert_string_equal(k->reason, "a reason");
-		restart(k);
+		kit_restart(k);
 	}
 	assert_int_equal(kit_hold(k, qid, false), 0);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_false(k->hold);
 	assert_int_equal(kit_delete(k, qid), 0);
@@ -126,7 +98,7 @@ fates_survive(void **state)
 	/* a message that is gone: the answer of a repeated fate */
 	assert_int_equal(kit_fate(k, qid, 0, FATE_DELIVERED, 1), 0);
 	assert_true(k->gone);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(spool_count(k->sp), 0);
 }
 
@@ -167,7 +139,7 @@ a_warning_leaves_it_open(void **state)
 	assert_int_equal(kit_fate(k, qid, 0, FATE_WARNED, 9), 0);
 	assert_int_equal(kit_fate(k, qid, 1, FATE_WARNED, 0), 0);
 	assert_false(k->gone);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->open, 2);
 	assert_true(k->warned[0] && k->warned[1]);
@@ -214,7 +186,7 @@ crash_marks(void **state)
 	assert_int_equal(k->crashes, 0);
 	assert_int_equal(kit_crashed(k, qid), 0);
 	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->crashes, 1);
 	assert_int_equal(k->open, 1);
@@ -224,7 +196,7 @@ crash_marks(void **state)
 	assert_int_equal(n, 2);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->crashes, 4);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->crashes, 4);
 	assert_int_equal(kit_delete(k, qid), 0);
@@ -248,7 +220,7 @@ groups(void **state)
 	/* repeated: no children */
 	assert_int_equal(kit_group(k, qid, first, 1, sizes, 3, again), 0);
 	assert_int_equal(spool_count(k->sp), 4);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(spool_count(k->sp), 4);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->open, 2);
@@ -267,7 +239,7 @@ groups(void **state)
 		assert_int_equal(kit_fate(k, c[i], 0, FATE_DELIVERED, 1), 0);
 		assert_true(k->gone);
 	}
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(spool_count(k->sp), 1);
 }
 
@@ -323,7 +295,7 @@ queue_ids_rise_after_the_files(void **state)
 
 	(void)snprintf(path, sizeof(path), "%s/queue/7", k->path);
 	assert_int_equal(utimensat(AT_FDCWD, path, future, 0), 0);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_accept(k, 10, 1, &qid), 0);
 	assert_true(qid > 4000000000000000u);
 }
@@ -368,7 +340,7 @@ lists(void **state)
 		assert_int_equal(spool_list(k->sp, qids[4], got, 3), 3);
 		assert_memory_equal(got, qids + 5, 3 * sizeof(qids[0]));
 		assert_int_equal(spool_list(k->sp, qids[19], got, 3), 0);
-		restart(k);
+		kit_restart(k);
 	}
 }
 
@@ -413,7 +385,7 @@ drafts_forgotten(void **state)
 	spool_draft_free(spool_draft_new(k->sp));
 	assert_int_equal(kit_accept(k, 1, 1, &qid), 0);
 	assert_int_equal(spool_count(k->sp), 1);
-	restart(k);
+	kit_restart(k);
 	assert_true(kit_file(k, qid, file));
 }
 
@@ -519,7 +491,7 @@ crowd(void **state)
 	assert_int_equal(c.done, 600);
 	assert_int_equal(spool_count(k->sp), 0);
 	assert_true(c.gone >= 600);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(spool_count(k->sp), 0);
 }
 
@@ -538,7 +510,7 @@ close_in_flight(void **state)
 		    crowd_accepted, &c);
 		envelope_clear(&e);
 	}
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(c.done, 0);
 	assert_int_equal(spool_count(k->sp), 100);
 }
@@ -546,7 +518,8 @@ close_in_flight(void **state)
 int
 main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name)                                                                \
+	cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 	const struct CMUnitTest tests[] = {
 		T(accept_and_deliver),
 		T(fates_survive),

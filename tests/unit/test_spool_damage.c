@@ -16,40 +16,12 @@
 
 #define LARGE (3 * SPOOL_INLINE_MAX + 777)
 
-static int
-setup(void **state)
-{
-	struct kit *k = calloc(1, sizeof(*k));
-
-	kit_make(k);
-	*state = k;
-	return kit_open(k, NULL) ? 0 : -1;
-}
-
-static int
-teardown(void **state)
-{
-	struct kit *k = *state;
-
-	kit_close(k);
-	kit_remove(k);
-	free(k);
-	return 0;
-}
-
-static void
-restart(struct kit *k)
-{
-	kit_close(k);
-	assert_true(kit_open(k, NULL));
-}
-
 /* What is damaged are files: with a journal they are there when it is at rest. */
 static void
 rest(struct kit *k)
 {
 	if (kit_journal) {
-		restart(k);
+		kit_restart(k);
 	}
 }
 
@@ -88,7 +60,7 @@ flipped_octets(void **state)
 	(void)snprintf(corrupt, sizeof(corrupt), "%s.corrupt", file);
 	for (at = 0; at < size; at++) {
 		flip(file, at);
-		restart(k);
+		kit_restart(k);
 		if (kit_info(k, qid) == 0 &&
 		    kit_content(k, qid, SPOOL_INLINE_MAX) == 0) {
 			/* only a state record can be flipped and be read */
@@ -108,7 +80,7 @@ flipped_octets(void **state)
 		flip(file, at);
 	}
 	assert_true(good > 20 && bad > 200);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->open, 1);
 }
@@ -129,12 +101,12 @@ torn_record(void **state)
 	assert_true(kit_file(k, qid, file));
 	assert_int_equal(stat(file, &st), 0);
 	assert_int_equal(truncate(file, st.st_size - 1), 0);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->open, 2);
 	assert_int_equal(k->fates[1], FATE_NONE);
 	assert_int_equal(kit_fate(k, qid, 2, FATE_DEFERRED, 1), 0);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->fates[0], FATE_DELIVERED);
 	assert_int_equal(k->fates[1], FATE_NONE);
@@ -161,11 +133,11 @@ damaged_record(void **state)
 	assert_int_equal(kit_fate(k, qid, 1, FATE_DELIVERED, 1), 0);
 	rest(k);
 	flip(file, at + SPOOL_RECORD_HEAD + 1);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->open, 3);
 	assert_int_equal(kit_fate(k, qid, 2, FATE_DEFERRED, 1), 0);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->fates[0], FATE_NONE);
 	assert_int_equal(k->fates[1], FATE_NONE);
@@ -182,7 +154,7 @@ large_content_damaged(void **state)
 	assert_int_equal(kit_accept(k, LARGE, 1, &qid), 0);
 	assert_true(kit_file(k, qid, file));
 	flip(file, SPOOL_HEADER + LARGE - 1);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(kit_content(k, qid, SPOOL_INLINE_MAX), EBADMSG);
 	assert_int_equal(kit_content(k, qid, SPOOL_INLINE_MAX), ENOENT);
@@ -190,7 +162,7 @@ large_content_damaged(void **state)
 	kit_settle(k);
 	assert_true(kit_file(k, qid, file));
 	assert_non_null(strstr(file, ".corrupt"));
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(spool_corrupt_count(k->sp), 1);
 	assert_int_equal(spool_count(k->sp), 0);
 }
@@ -217,7 +189,7 @@ foreign_names(void **state)
 	    k->path);
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	(void)close(fd);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(access(path, F_OK), -1); /* a leftover */
 	for (i = 0; i < NELEMS(names); i++) {
 		(void)snprintf(path, sizeof(path), "%s/queue/0/%s", k->path,
@@ -248,7 +220,7 @@ odd_files(void **state)
 		    i == 1 ? mkdir(path, 0700) :
 		    i == 2 ? symlink("/etc/passwd", path) :
 		    close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
-		restart(k);
+		kit_restart(k);
 		assert_int_equal(kit_info(k, qid), EBADMSG);
 		assert_int_equal(spool_corrupt_count(k->sp), (size_t)i + 1);
 		assert_int_equal(spool_count(k->sp), 0);
@@ -274,7 +246,8 @@ vanished_file(void **state)
 int
 main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name)                                                                \
+	cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
 	const struct CMUnitTest tests[] = {
 		T(flipped_octets),
 		T(torn_record),

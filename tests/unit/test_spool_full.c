@@ -28,23 +28,8 @@ static struct {
 static int
 setup(void **state)
 {
-	struct kit *k = xcalloc(1, sizeof(*k));
-
-	kit_make(k);
 	got.answers = got.errors = 0;
-	*state = k;
-	return kit_open(k, NULL) ? 0 : -1;
-}
-
-static int
-teardown(void **state)
-{
-	struct kit *k = *state;
-
-	kit_close(k);
-	kit_remove(k);
-	free(k);
-	return 0;
+	return kit_setup(state);
 }
 
 static void
@@ -161,7 +146,7 @@ notices_of_all_at_once(void **state)
 int
 main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, kit_teardown)
 	const struct CMUnitTest tests[] = {
 		T(results_of_all_at_once),
 		T(notices_of_all_at_once),

@@ -37,24 +37,15 @@ static const struct spool_config patient = { .journal_patience_ms = PATIENT };
 static int
 setup(void **state)
 {
-	struct kit *k = calloc(1, sizeof(*k));
-
 	io_plan(NULL);
-	kit_make(k);
-	*state = k;
-	return kit_open(k, &patient) ? 0 : -1;
+	return kit_setup_as(state, &patient);
 }
 
 static int
 teardown(void **state)
 {
-	struct kit *k = *state;
-
 	io_plan(NULL);
-	kit_close(k);
-	kit_remove(k);
-	free(k);
-	return 0;
+	return kit_teardown(state);
 }
 
 static void
