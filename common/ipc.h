@@ -389,7 +389,7 @@ struct ipc_sync {
 	enum ipc_role me, peer;
 	struct strbuf in;
 	struct ipc_fds fds;
-	size_t last; /* octets of the message handed out last */
+	size_t done; /* octets of `in' that were handed out */
 };
 /*
  * The next message; waits at most timeout_ms (-1: for ever). Returns 1 and *m,

@@ -505,11 +505,11 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 void
 ipc_chan_adopt(struct ipc_chan *ch, struct ipc_sync *c)
 {
-	strbuf_consume(&c->in, c->last);
+	strbuf_consume(&c->in, c->done);
 	(void)strbuf_add_slice(&ch->in, strbuf_slice(&c->in));
 	ch->in_fds = c->fds;
 	c->fds.n = 0;
-	c->last = 0;
+	c->done = 0;
 	c->fd = -1;
 	ipc_sync_clear(c);
 	event_active(ch->again, 0, 0);

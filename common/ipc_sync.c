@@ -36,16 +36,15 @@ ipc_sync_read(struct ipc_sync *c, struct ipc_msg *m, int timeout_ms)
 	bool wants_fd, ok;
 	ssize_t r;
 
-	strbuf_consume(&c->in, c->last);
-	c->last = 0;
 	for (;;) {
-		switch (ipc_decode(strbuf_slice(&c->in), c->peer, c->me, m,
-		    &used, &wants_fd, &why)) {
+		switch (ipc_decode(slice_make(c->in.p + c->done,
+		    c->in.n - c->done), c->peer, c->me, m, &used, &wants_fd,
+		    &why)) {
 		case IPC_DEC_BAD:
 			errno = EPROTO;
 			return -1;
 		case IPC_DEC_OK:
-			c->last = used;
+			c->done += used;
 			if (wants_fd && (m->fd = ipc_fds_shift(&c->fds)) == -1) {
 				errno = EPROTO;
 				return -1;
@@ -54,6 +53,8 @@ ipc_sync_read(struct ipc_sync *c, struct ipc_msg *m, int timeout_ms)
 		case IPC_DEC_MORE:
 			break;
 		}
+		strbuf_consume(&c->in, c->done);
+		c->done = 0;
 		/* poll() only where there is nothing yet, and a limit. */
 		r = ipc_sock_receive(c->fd, &c->in, &c->fds,
 		    timeout_ms < 0 ? 0 : MSG_DONTWAIT, &ok);
