@@ -315,13 +315,21 @@ is_open(const struct spool_rcpt_state *st)
 	return st->fate == FATE_NONE || st->fate == FATE_DEFERRED;
 }
 
+/* The same text where it may be changed, as a target's: this one is not. */
+static char *
+text_of(const struct recipient *r, const char *text)
+{
+	return r->texts + (text - r->texts);
+}
+
 /* It has the message: the child must not bring another copy. */
 static void
 note_served(struct requeue *rq, const struct recipient *r)
 {
-	const struct resolve_target g = { .address = r->address,
-		.transport = r->transport, .next_hop = r->next_hop,
-		.extension = r->extension };
+	const struct resolve_target g = { .address = text_of(r, r->address),
+		.transport = text_of(r, r->transport),
+		.next_hop = text_of(r, r->next_hop),
+		.extension = text_of(r, r->extension) };
 	struct strbuf key;
 
 	strbuf_init(&key, 0);

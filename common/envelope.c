@@ -10,15 +10,23 @@
 /* The least a recipient can take: five empty strings. */
 #define RCPT_MIN_OCTETS (5 * 4)
 
+/* The empty string of all envelopes: never freed. */
+static char none[1];
+
+static void
+drop(char *text)
+{
+	if (text != none) {
+		free(text);
+	}
+}
+
 void
 envelope_init(struct envelope *e)
 {
 	*e = (struct envelope){ .uid = UINT32_MAX };
-	e->reverse_path = xstrdup("");
-	e->client_addr = xstrdup("");
-	e->client_name = xstrdup("");
-	e->helo = xstrdup("");
-	e->proto = xstrdup("");
+	e->reverse_path = e->client_addr = e->client_name = none;
+	e->helo = e->proto = none;
 }
 
 static void
@@ -27,11 +35,7 @@ rcpts_clear(struct envelope *e)
 	uint32_t i;
 
 	for (i = 0; i < e->nrcpts; i++) {
-		free(e->rcpts[i].address);
-		free(e->rcpts[i].original);
-		free(e->rcpts[i].transport);
-		free(e->rcpts[i].next_hop);
-		free(e->rcpts[i].extension);
+		free(e->rcpts[i].texts);
 	}
 	free(e->rcpts);
 	e->rcpts = NULL;
@@ -42,12 +46,24 @@ void
 envelope_clear(struct envelope *e)
 {
 	rcpts_clear(e);
-	free(e->reverse_path);
-	free(e->client_addr);
-	free(e->client_name);
-	free(e->helo);
-	free(e->proto);
+	drop(e->reverse_path);
+	drop(e->client_addr);
+	drop(e->client_name);
+	drop(e->helo);
+	drop(e->proto);
 	*e = (struct envelope){ .uid = UINT32_MAX };
+}
+
+/* Copies `s' with a NUL to *at and moves it on. */
+static const char *
+put_text(char **at, struct slice s)
+{
+	char *p = *at;
+
+	memcpy(p, s.n > 0 ? s.p : "", s.n);
+	p[s.n] = '\0';
+	*at += s.n + 1;
+	return p;
 }
 
 uint32_t
@@ -55,6 +71,7 @@ envelope_add(struct envelope *e, struct slice address, struct slice original,
     struct slice transport, struct slice next_hop, struct slice extension)
 {
 	struct recipient *r;
+	char *at;
 
 	if ((e->nrcpts & (e->nrcpts - 1)) == 0) { /* 0 or a power of two */
 		e->rcpts = xreallocarray(e->rcpts,
@@ -62,20 +79,22 @@ envelope_add(struct envelope *e, struct slice address, struct slice original,
 		    sizeof(*e->rcpts));
 	}
 	r = &e->rcpts[e->nrcpts];
-	r->address = xslicedup(address);
-	r->original = xslicedup(original);
-	r->transport = xslicedup(transport);
-	r->next_hop = xslicedup(next_hop);
-	r->extension = xslicedup(extension);
+	r->texts = at = xmalloc(address.n + original.n + transport.n +
+	    next_hop.n + extension.n + 5);
+	r->address = put_text(&at, address);
+	r->original = put_text(&at, original);
+	r->transport = put_text(&at, transport);
+	r->next_hop = put_text(&at, next_hop);
+	r->extension = put_text(&at, extension);
 	return e->nrcpts++;
 }
 
 void
 envelope_set(char **field, struct slice value)
 {
-	char *fresh = xslicedup(value);
+	char *fresh = value.n > 0 ? xslicedup(value) : none;
 
-	free(*field);
+	drop(*field);
 	*field = fresh;
 }
 
@@ -121,7 +140,8 @@ dec_text(struct dec *d, size_t max)
 	size_t i;
 
 	for (i = 0; i < s.n; i++) {
-		if (s.p[i] == '\0' || s.p[i] == '\r' || s.p[i] == '\n') {
+		if (s.p[i] <= '\r' && (s.p[i] == '\0' || s.p[i] == '\r' ||
+		    s.p[i] == '\n')) {
 			d->bad = true;
 		}
 	}

@@ -33,11 +33,12 @@ enum {
 
 /* A recipient: the address to deliver to, and how it came to be one. */
 struct recipient {
-	char *address;   /* final, after expansion: local-part@domain */
-	char *original;  /* the forward-path it came from (RFC 3461, 4.2) */
-	char *transport; /* "local", later "smtp", "lmtp", ...; see below */
-	char *next_hop;  /* local: the user; else what the transport needs */
-	char *extension; /* local: what follows recipient_delimiter, or "" */
+	const char *address;   /* final, after expansion: local-part@domain */
+	const char *original;  /* the forward-path it came from (RFC 3461, 4.2) */
+	const char *transport; /* "local", "smtp", "lmtp", ...; see below */
+	const char *next_hop;  /* local: the user; else what the transport needs */
+	const char *extension; /* local: what follows recipient_delimiter, or "" */
+	char *texts;           /* owns these five */
 };
 /*
  * transport and next_hop are the route at the time of accept. The spool keeps

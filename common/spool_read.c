@@ -123,8 +123,9 @@ spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
     struct spool_loaded *out)
 {
 	struct open_file f = { .fd = -1 };
+	const char *tail;
+	char *rest = NULL;
 	uint64_t at;
-	char *tail = NULL;
 
 	*out = (struct spool_loaded){ .error = 0 };
 	if (open_message(sp, qid, parent, &f, &out->why) == -1) {
@@ -132,7 +133,11 @@ spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
 		goto out;
 	}
 	at = SPOOL_HEADER + f.header.content_n;
-	tail = read_rest(&f, at, f.size);
+	if (f.size <= f.first_n) {
+		tail = f.first + at;
+	} else {
+		tail = rest = read_rest(&f, at, f.size);
+	}
 	if (tail == NULL) {
 		out->error = errno;
 		out->why = "cut short";
@@ -147,7 +152,7 @@ spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
 	}
 	out->error = out->why != NULL ? EBADMSG : 0;
 out:
-	free(tail);
+	free(rest);
 	close_message(&f);
 }
 
