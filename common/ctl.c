@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -401,37 +402,46 @@ ctl_row_begin(struct ctl_session *cs)
 	strbuf_reset(&cs->row);
 }
 
-/* A column that does not fit is left out whole. */
-static bool
-begin_column(struct ctl_session *cs, uint8_t kind, const char *name,
+/* Where its value goes; a column that does not fit is left out whole. */
+static char *
+begin_column(struct ctl_session *cs, char kind, const char *name,
     size_t value_room)
 {
-	struct slice n = slice_of(name);
+	const size_t n = strlen(name);
+	char *p = strbuf_room(&cs->row, 1 + 4 + n + value_room);
 
-	if (cs->row.n + 1 + 4 + n.n + value_room > IPC_BLOB_MAX) {
-		return false;
+	if (p == NULL) {
+		return NULL;
 	}
-	enc_u8(&cs->row, kind);
-	enc_slice(&cs->row, n);
-	return true;
+	p[0] = kind;
+	put_u32(p + 1, (uint32_t)n);
+	memcpy(p + 5, name, n);
+	strbuf_filled(&cs->row, 1 + 4 + n + value_room);
+	return p + 5 + n;
 }
 
 void
 ctl_row_u(struct ctl_session *cs, const char *name, uint64_t value)
 {
-	if (begin_column(cs, 'u', name, 8)) {
-		enc_u64(&cs->row, value);
+	char *p = begin_column(cs, 'u', name, 8);
+
+	if (p != NULL) {
+		put_u64(p, value);
 	}
 }
 
 void
 ctl_row_s(struct ctl_session *cs, const char *name, struct slice value)
 {
+	char *p;
+
 	if (value.n > ROW_TEXT_MAX) {
 		value.n = ROW_TEXT_MAX;
 	}
-	if (begin_column(cs, 's', name, 4 + value.n)) {
-		enc_slice(&cs->row, value);
+	p = begin_column(cs, 's', name, 4 + value.n);
+	if (p != NULL) {
+		put_u32(p, (uint32_t)value.n);
+		memcpy(p + 4, value.n > 0 ? value.p : "", value.n);
 	}
 }
 

@@ -18,7 +18,7 @@
 
 #define TURN_IDS    500  /* visited before others get their turn */
 #define WALK_IDS    256  /* known of at a time */
-#define WALK_AHEAD  64   /* read at a time */
+#define WALK_AHEAD  256  /* read at a time */
 #define PROGRESS_MS 1000
 
 /* A message that is being read. */
@@ -287,6 +287,17 @@ keep(char **at, struct slice *text)
 	*at += text->n;
 }
 
+static void
+copy_page(struct visit *v)
+{
+	char *at = v->copy = xmalloc(v->in.reverse_path.n + v->in.page.n +
+	    v->hold_reason.n + 1);
+
+	keep(&at, &v->in.reverse_path);
+	keep(&at, &v->in.page);
+	keep(&at, &v->hold_reason);
+}
+
 static void on_view(void *arg, const struct sched_entry_in *in,
     struct slice hold_reason);
 
@@ -304,7 +315,7 @@ static void
 on_view(void *arg, const struct sched_entry_in *in, struct slice hold_reason)
 {
 	struct visit *v = arg;
-	char *at;
+	const bool first = v == &v->w->reads[v->w->first];
 
 	v->view = 0;
 	if (in == NULL) {
@@ -313,13 +324,11 @@ on_view(void *arg, const struct sched_entry_in *in, struct slice hold_reason)
 	} else {
 		v->in = *in;
 		v->hold_reason = hold_reason;
-		at = v->copy = xmalloc(in->reverse_path.n + in->page.n +
-		    hold_reason.n + 1);
-		keep(&at, &v->in.reverse_path);
-		keep(&at, &v->in.page);
-		keep(&at, &v->hold_reason);
 	}
-	if (v == &v->w->reads[v->w->first]) {
+	if (in != NULL && (!first || ctl_is_full(v->w->cs))) {
+		copy_page(v); /* else it is used at once */
+	}
+	if (first) {
 		walk_on(v->w); /* else the first is awaited */
 	}
 }
