@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,86 +32,118 @@ struct line {
 struct table {
 	char last_id[32];   /* of the message whose head is out */
 	uint64_t messages, octets;
+	uint64_t when_s;    /* that `when' tells; many arrive in one second */
+	char when[40];
+	struct strbuf out;  /* of one row */
 };
+
+/* A column that we show, by its place in struct line. */
+static const struct wanted {
+	struct slice name;
+	size_t place;
+	bool is_text;
+} wanted[] = {
+#define TEXT(name, field)   { { name, sizeof(name) - 1 }, offsetof(struct line, field), true }
+#define NUMBER(name, field) { { name, sizeof(name) - 1 }, offsetof(struct line, field), false }
+	/* in the order of qmgr's rows: it is found at once */
+	TEXT("queue_id", id),
+	TEXT("status", status),
+	NUMBER("size", size),
+	NUMBER("_arrival_time", arrival),
+	NUMBER("_recipients", recipients),
+	TEXT("sender", sender),
+	TEXT("recipient", recipient),
+	TEXT("reply", reply),
+	TEXT("hold_reason", hold_reason),
+};
+
+static void
+take_column(struct line *l, const struct row_column *col, size_t *next)
+{
+	const struct wanted *w;
+	char *base = (char *)l;
+	size_t i;
+
+	for (i = 0; i < NELEMS(wanted); i++) {
+		w = &wanted[(*next + i) % NELEMS(wanted)];
+		if (!slice_eq(w->name, col->name) ||
+		    w->is_text != col->is_text) {
+			continue;
+		}
+		if (col->is_text) {
+			memcpy(base + w->place, &col->text, sizeof(col->text));
+		} else {
+			memcpy(base + w->place, &col->number,
+			    sizeof(col->number));
+		}
+		l->limited = l->limited &&
+		    w->place != offsetof(struct line, recipient);
+		*next = (*next + i + 1) % NELEMS(wanted);
+		return;
+	}
+}
 
 static bool
 read_line(struct slice row, struct line *l)
 {
-	const struct {
-		const char *name;
-		struct slice *text;
-		uint64_t *number;
-	} wanted[] = {
-		{ "queue_id", &l->id, NULL },
-		{ "status", &l->status, NULL },
-		{ "sender", &l->sender, NULL },
-		{ "recipient", &l->recipient, NULL },
-		{ "reply", &l->reply, NULL },
-		{ "hold_reason", &l->hold_reason, NULL },
-		{ "size", NULL, &l->size },
-		{ "_arrival_time", NULL, &l->arrival },
-		{ "_recipients", NULL, &l->recipients },
-	};
 	struct row_column col;
-	size_t i;
+	size_t next = 0;
 	int r;
 
 	*l = (struct line){ .limited = true };
 	while ((r = row_next(&row, &col)) == 1) {
-		for (i = 0; i < NELEMS(wanted); i++) {
-			if (!slice_eq(col.name, slice_of(wanted[i].name)) ||
-			    col.is_text != (wanted[i].text != NULL)) {
-				continue;
-			}
-			if (col.is_text) {
-				*wanted[i].text = col.text;
-			} else {
-				*wanted[i].number = col.number;
-			}
-		}
-		l->limited = l->limited &&
-		    !slice_eq(col.name, SL("recipient"));
+		take_column(l, &col, &next);
 	}
 	return r == 0 && l->id.n > 0 && l->id.n < 32;
 }
 
 /* "  (text)", or an address, such as a terminal bears. */
 static void
-print_text(const char *before, struct slice text, const char *after)
+add_text(struct strbuf *out, const char *before, struct slice text,
+    const char *after)
 {
-	struct strbuf b;
+	(void)strbuf_add_str(out, before);
+	text_add_printable(out, text);
+	(void)strbuf_add_str(out, after);
+}
 
-	strbuf_init(&b, 0);
-	text_add_printable(&b, text);
-	(void)printf("%s%s%s\n", before, b.n > 0 ? b.p : "", after);
-	strbuf_clear(&b);
+static const char *
+when(struct table *t, uint64_t seconds)
+{
+	time_t at = (time_t)seconds;
+	struct tm tm;
+
+	if ((seconds != t->when_s || t->messages == 0) &&
+	    (localtime_r(&at, &tm) == NULL || strftime(t->when,
+	    sizeof(t->when), "%a %b %e %H:%M:%S", &tm) == 0)) {
+		t->when[0] = '\0';
+	}
+	t->when_s = seconds;
+	return t->when;
 }
 
 static void
-print_head(const struct line *l)
+add_head(struct table *t, const struct line *l)
 {
-	char when[40] = "";
-	time_t t = (time_t)l->arrival;
-	struct tm tm;
+	struct strbuf *out = &t->out;
 
-	if (localtime_r(&t, &tm) == NULL ||
-	    strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm) == 0) {
-		when[0] = '\0';
-	}
-	(void)printf("%.*s%c %8llu %s  ", SLF(l->id),
+	(void)strbuf_add_slice(out, l->id);
+	(void)strbuf_printf(out, "%c %8llu ",
 	    slice_eq(l->status, SL("active")) ? '*' :
 	    slice_eq(l->status, SL("hold")) ? '!' : ' ',
-	    (unsigned long long)l->size, when);
+	    (unsigned long long)l->size);
+	(void)strbuf_add_str(out, when(t, l->arrival));
+	(void)strbuf_add_str(out, "  ");
 	if (l->limited) {
-		(void)printf("%llu recipient%s\n",
+		(void)strbuf_printf(out, "%llu recipient%s\n",
 		    (unsigned long long)l->recipients,
 		    l->recipients == 1 ? "" : "s");
 	} else {
-		print_text("", l->sender.n > 0 ? l->sender :
-		    SL("MAILER-DAEMON"), "");
+		add_text(out, "", l->sender.n > 0 ? l->sender :
+		    SL("MAILER-DAEMON"), "\n");
 	}
 	if (l->hold_reason.n > 0) {
-		print_text("    (on hold: ", l->hold_reason, ")");
+		add_text(out, "    (on hold: ", l->hold_reason, ")\n");
 	}
 }
 
@@ -122,26 +155,25 @@ print_line(struct table *t, struct slice row)
 	if (!read_line(row, &l)) {
 		return false;
 	}
+	strbuf_reset(&t->out);
 	if (!slice_eq(l.id, slice_of(t->last_id))) {
-		if (t->messages++ == 0) {
-			(void)puts("--Queue ID---- --Size-- --Arrival Time-- "
-			    "---Sender/Recipient");
-		} else {
-			(void)putchar('\n');
-		}
+		(void)strbuf_add_str(&t->out, t->messages > 0 ? "\n" :
+		    "--Queue ID---- --Size-- --Arrival Time-- "
+		    "---Sender/Recipient\n");
+		add_head(t, &l);
+		t->messages++;
 		t->octets += l.size;
 		memcpy(t->last_id, l.id.p, l.id.n);
 		t->last_id[l.id.n] = '\0';
-		print_head(&l);
 	}
-	if (l.limited) {
-		return true;
+	if (!l.limited && l.reply.n > 0) {
+		add_text(&t->out, "    (", l.reply, ")\n");
 	}
-	if (l.reply.n > 0) {
-		print_text("    (", l.reply, ")");
+	if (!l.limited) {
+		add_text(&t->out, "                                         ",
+		    l.recipient, "\n");
 	}
-	print_text("                                         ", l.recipient,
-	    "");
+	(void)fwrite(t->out.p, 1, t->out.n, stdout);
 	return true;
 }
 
@@ -165,16 +197,15 @@ end_table(const struct tool *tool, const struct table *t, int code)
 
 /* Reads the answer to its end; returns the exit code. */
 static int
-print_table(const struct tool *tool, struct ctl_client *c)
+print_table(const struct tool *tool, struct ctl_client *c, struct table *t)
 {
-	struct table t = { .messages = 0 };
 	struct ctl_item item;
 	int code;
 
 	for (;;) {
 		switch (ctl_client_next(c, &item, ANSWER_TIMEOUT_MS)) {
 		case CTL_GOT_ROW:
-			if (!print_line(&t, item.octets)) {
+			if (!print_line(t, item.octets)) {
 				tool_say(tool, "a row could not be read");
 				return EX_PROTOCOL;
 			}
@@ -182,12 +213,12 @@ print_table(const struct tool *tool, struct ctl_client *c)
 		case CTL_GOT_DATA:
 			break; /* a list has none */
 		case CTL_GOT_LOST:
-			code = end_table(tool, &t, (int)item.exit);
+			code = end_table(tool, t, (int)item.exit);
 			tool_say(tool, "no whole answer from %s: %.*s",
 			    ipc_role_name(c->in.peer), SLF(item.octets));
 			return code;
 		case CTL_GOT_END:
-			code = end_table(tool, &t, (int)item.exit);
+			code = end_table(tool, t, (int)item.exit);
 			if (item.octets.n > 0) {
 				tool_say(tool, "%.*s", SLF(item.octets));
 			}
@@ -212,6 +243,7 @@ list(struct tool *t)
 {
 	const char *words[] = { "list" };
 	enum tool_peer whom = choose(t);
+	struct table table = { .messages = 0 };
 	struct ctl_client c;
 	char *path;
 	int code;
@@ -230,7 +262,8 @@ list(struct tool *t)
 			tool_say(t, "%s: %s", path, strerror(errno));
 		}
 	} else {
-		code = print_table(t, &c);
+		code = print_table(t, &c, &table);
+		strbuf_clear(&table.out);
 		ctl_client_close(&c);
 	}
 	free(path);

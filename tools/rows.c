@@ -116,6 +116,18 @@ is_control(struct slice s, size_t n)
 	    (c >= 0x2066 && c <= 0x2069);
 }
 
+/* Octets at the start of `s' that stand for themselves everywhere. */
+static size_t
+plain_run(struct slice s)
+{
+	size_t i;
+
+	for (i = 0; i < s.n && s.p[i] >= ' ' && s.p[i] <= '~' &&
+	    s.p[i] != '"' && s.p[i] != '\\'; i++) {
+	}
+	return i;
+}
+
 static void
 json_add_ascii(struct strbuf *out, char c)
 {
@@ -139,6 +151,13 @@ json_add_string(struct strbuf *out, struct slice s)
 
 	(void)strbuf_add_char(out, '"');
 	while (s.n > 0) {
+		n = plain_run(s);
+		if (n > 0) {
+			(void)strbuf_add(out, s.p, n);
+			s.p += n;
+			s.n -= n;
+			continue;
+		}
 		n = utf8_length(s);
 		if (n == 1) {
 			json_add_ascii(out, s.p[0]);
@@ -166,6 +185,18 @@ shown_name(struct slice name)
 	return name;
 }
 
+static void
+add_number(struct strbuf *out, uint64_t v)
+{
+	char digits[20], *at = digits + sizeof(digits);
+
+	do {
+		*--at = (char)('0' + v % 10);
+		v /= 10;
+	} while (v > 0);
+	(void)strbuf_add(out, at, (size_t)(digits + sizeof(digits) - at));
+}
+
 bool
 row_add_json(struct strbuf *out, struct slice row)
 {
@@ -181,7 +212,7 @@ row_add_json(struct strbuf *out, struct slice row)
 		if (col.is_text) {
 			json_add_string(out, col.text);
 		} else {
-			(void)strbuf_printf(out, "%" PRIu64, col.number);
+			add_number(out, col.number);
 		}
 		sep = ",";
 	}
@@ -199,6 +230,13 @@ text_add_printable(struct strbuf *out, struct slice s)
 	size_t n, i;
 
 	while (s.n > 0) {
+		n = plain_run(s);
+		if (n > 0) {
+			(void)strbuf_add(out, s.p, n);
+			s.p += n;
+			s.n -= n;
+			continue;
+		}
 		n = utf8_length(s);
 		if (n == 0 || is_control(s, n) || (n == 1 && ascii_iscntrl(s.p[0]))) {
 			n = n == 0 ? 1 : n;
@@ -234,7 +272,7 @@ cell_text(struct strbuf *out, const struct row_column *col)
 	if (col->is_text) {
 		text_add_printable(out, col->text);
 	} else {
-		(void)strbuf_printf(out, "%" PRIu64, col->number);
+		add_number(out, col->number);
 	}
 }
 
@@ -285,8 +323,11 @@ measure(struct rows_out *o, struct slice row)
 static void
 pad(struct strbuf *line, size_t n)
 {
-	while (n-- > 0) {
-		(void)strbuf_add_char(line, ' ');
+	char *to = strbuf_room(line, n);
+
+	if (to != NULL && n > 0) {
+		memset(to, ' ', n);
+		strbuf_filled(line, n);
 	}
 }
 
@@ -319,22 +360,18 @@ write_line(const struct rows_out *o, struct strbuf *line)
 }
 
 static void
-write_row(const struct rows_out *o, struct slice row, bool header)
+write_row(struct rows_out *o, struct slice row, bool header)
 {
 	struct row_column col;
-	struct strbuf line, cell;
 	size_t i;
 
-	strbuf_init(&line, 0);
-	strbuf_init(&cell, 0);
+	strbuf_reset(&o->line);
 	for (i = 0; i < o->ncolumns && next_shown(&row, &col); i++) {
-		cell_text(&cell, &col);
-		add_cell(o, &line, i,
-		    header ? col.name : strbuf_slice(&cell));
+		cell_text(&o->cell, &col);
+		add_cell(o, &o->line, i,
+		    header ? col.name : strbuf_slice(&o->cell));
 	}
-	write_line(o, &line);
-	strbuf_clear(&line);
-	strbuf_clear(&cell);
+	write_line(o, &o->line);
 }
 
 /* The widths are known: the header and what waited for them. */
@@ -361,18 +398,8 @@ rows_begin(struct rows_out *o, FILE *to, bool json)
 {
 	*o = (struct rows_out){ .to = to, .json = json };
 	strbuf_init(&o->held, 0);
-}
-
-static void
-put_json(struct rows_out *o, struct slice row)
-{
-	struct strbuf line;
-
-	strbuf_init(&line, 0);
-	if (row_add_json(&line, row)) {
-		(void)fwrite(line.p, 1, line.n, o->to);
-	}
-	strbuf_clear(&line);
+	strbuf_init(&o->line, 0);
+	strbuf_init(&o->cell, 0);
 }
 
 static bool
@@ -389,13 +416,14 @@ row_is_sound(struct slice row)
 void
 rows_put(struct rows_out *o, struct slice row)
 {
-	if (!row_is_sound(row)) {
+	strbuf_reset(&o->line);
+	if (o->json ? !row_add_json(&o->line, row) : !row_is_sound(row)) {
 		o->broken = true;
 		return;
 	}
 	o->count++;
 	if (o->json) {
-		put_json(o, row);
+		(void)fwrite(o->line.p, 1, o->line.n, o->to);
 	} else if (o->started) {
 		write_row(o, row, false);
 	} else {
@@ -414,5 +442,7 @@ rows_end(struct rows_out *o)
 		start_table(o);
 	}
 	strbuf_clear(&o->held);
+	strbuf_clear(&o->line);
+	strbuf_clear(&o->cell);
 	return fflush(o->to) == 0 && ferror(o->to) == 0;
 }

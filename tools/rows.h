@@ -57,6 +57,7 @@ struct rows_out {
 	size_t ncolumns, width[ROWS_COLUMNS_MAX];
 	bool numeric[ROWS_COLUMNS_MAX];
 	bool started;        /* the widths are fixed, the header is out */
+	struct strbuf line, cell; /* kept between rows */
 };
 
 void rows_begin(struct rows_out *o, FILE *to, bool json);

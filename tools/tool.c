@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "common/ctl.h"
 #include "common/log.h"
@@ -14,6 +15,7 @@
 #include "tools/tool.h"
 
 #define ANSWER_TIMEOUT_MS 120000
+#define OUTPUT_BUFFER     (32 * 1024) /* octets of one write, not to terminals */
 
 static const struct {
 	const char *socket;
@@ -28,6 +30,7 @@ static const struct {
 void
 tool_init(struct tool *t, const char *name, const char *conf)
 {
+	static char output[OUTPUT_BUFFER];
 	const char *env = getenv("VEREDUS_CONF");
 
 	*t = (struct tool){ .name = name };
@@ -39,6 +42,9 @@ tool_init(struct tool *t, const char *name, const char *conf)
 	}
 	settings_init(&t->settings);
 	log_setup(name, false);
+	if (isatty(STDOUT_FILENO) == 0) {
+		(void)setvbuf(stdout, output, _IOFBF, sizeof(output));
+	}
 }
 
 void
