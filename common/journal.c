@@ -51,6 +51,7 @@ join_last(struct journal *j, struct journal_buffer *b)
 	j->claimed += journal_round(JOURNAL_HEAD + last->b.n);
 	STAILQ_CONCAT(&last->entries, &b->entries);
 	last->n += b->n;
+	last->promises += b->promises;
 	return true;
 }
 
@@ -75,38 +76,57 @@ static void
 seal(struct journal *j)
 {
 	struct journal_buffer *b = j->filling;
-	bool idle;
+	bool wake;
 
 	if (b->n == 0) {
 		return;
 	}
 	(void)event_del(j->company_event);
 	(void)pthread_mutex_lock(&j->lock);
+	j->promises += b->promises;
 	if (!join_last(j, b)) {
 		TAILQ_INSERT_TAIL(&j->sealed, b, next);
 		j->claimed += journal_round(JOURNAL_HEAD + b->b.n);
 		j->filling = take_spare(j);
 	}
-	idle = j->flusher_idle;
+	wake = j->flusher_idle || (j->gathering && journal_gathered(j));
 	j->flusher_idle = false;
+	j->gathering = j->gathering && !wake;
 	(void)pthread_mutex_unlock(&j->lock);
-	if (idle) {
+	if (wake) {
 		(void)pthread_cond_signal(&j->flush_wake);
 	}
 	STAILQ_INIT(&j->filling->entries);
-	j->filling->n = 0;
+	j->filling->n = j->filling->promises = 0;
 	strbuf_reset(&j->filling->b);
+}
+
+/* Two flushes long, that the next of a lone sender, who has waited for one, is
+   there before. */
+static struct timeval
+company_wait(struct journal *j)
+{
+	int64_t us;
+
+	(void)pthread_mutex_lock(&j->lock);
+	us = (int64_t)(2 * j->flush_ns / 1000);
+	(void)pthread_mutex_unlock(&j->lock);
+	us = us < JOURNAL_COMPANY_MS * 1000 ? JOURNAL_COMPANY_MS * 1000 :
+	    us > JOURNAL_COMPANY_MAX_MS * 1000 ? JOURNAL_COMPANY_MAX_MS * 1000 :
+	    us;
+	return (struct timeval){ 0, (suseconds_t)us };
 }
 
 /* When the buffer is handed over, with an entry of this class in it. */
 static void
 call_turn(struct journal *j, enum journal_class c)
 {
-	static const struct timeval later = { 0, JOURNAL_COMPANY_MS * 1000 };
+	struct timeval later;
 
 	if (c != JOURNAL_COMPANY) {
 		event_active(j->turn_event, EV_TIMEOUT, 0);
 	} else if (j->filling->n == 1) { /* else the first has seen to it */
+		later = company_wait(j);
 		(void)event_add(j->company_event, &later);
 	}
 }
@@ -120,6 +140,7 @@ enter(struct journal *j, struct journal_entry *e, enum journal_class c)
 	}
 	STAILQ_INSERT_TAIL(&j->filling->entries, e, next);
 	j->filling->n++;
+	j->filling->promises += c == JOURNAL_NEW;
 	call_turn(j, c);
 }
 

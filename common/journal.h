@@ -145,13 +145,17 @@ uint64_t journal_newest_us(const struct journal *j);
 
 /*
  * JOURNAL_COMPANY entries are reserved, too, and nobody waits for them: they go
- * out with what others append, or alone after JOURNAL_COMPANY_MS. Where a flush
- * takes milliseconds, a lone sender's next message would else wait for the flush
- * of the last one's fate. A crash meanwhile finds them not recorded.
+ * out with what others append, or alone after JOURNAL_COMPANY_MS, or as long as
+ * two flushes take, but at most JOURNAL_COMPANY_MAX_MS. Where a flush takes
+ * milliseconds, a lone sender's next message would else wait for the flush of the
+ * last one's fate. A crash meanwhile finds them not recorded.
  */
 enum journal_class { JOURNAL_NEW, JOURNAL_RESERVED, JOURNAL_COMPANY };
 #ifndef JOURNAL_COMPANY_MS /* tests with thousands of starts do not wait */
-#define JOURNAL_COMPANY_MS 3
+#define JOURNAL_COMPANY_MS     3
+#define JOURNAL_COMPANY_MAX_MS 20
+#else
+#define JOURNAL_COMPANY_MAX_MS JOURNAL_COMPANY_MS
 #endif
 
 /* Owned by the caller; from journal_append() until `done' the journal's. */
@@ -173,7 +177,9 @@ struct journal_entry {
  * Append; `parts' together are the body, copied at once. It goes out with the
  * batch of this turn of the loop (handed over by a deferred event of the
  * lowest priority), or with the next while a flush is in flight, or (COMPANY)
- * a little later.
+ * a little later. When many NEW ones came around the last flush, the next waits
+ * for as many, but no longer than a flush takes: fewer flushes for each, and a
+ * lone sender waits for nobody.
  */
 void journal_append(struct journal *j, struct journal_entry *e,
     enum journal_class c, uint8_t kind, uint64_t qid, const struct slice *parts,

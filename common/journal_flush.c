@@ -18,6 +18,7 @@
 
 #define SPARE_MAX 8
 #define STARVE_MS 100 /* without a segment, before the ring grows */
+#define GATHER_MAX_NS 20000000u /* that a flush waits for company */
 
 static const char zeros[JOURNAL_BLOCK];
 
@@ -146,6 +147,7 @@ gather(struct journal *j, struct journal_buffers *out,
 		TAILQ_INSERT_TAIL(out, b, next);
 		batch->octets += (uint32_t)b->b.n;
 		batch->entries += b->n;
+		j->promises -= b->promises;
 		n++;
 	}
 	batch->number = j->next_batch;
@@ -183,6 +185,71 @@ journal_used(const struct journal *j)
 		n += s->size;
 	}
 	return n - current(j)->size + j->offset + j->claimed;
+}
+
+/* -- company ------------------------------------------------------------------------ */
+
+/*
+ * Of many senders, each flush that begins as soon as it can answers the few who
+ * came during the one before: while they come back, others are flushed for. So
+ * who was seen around the last flush, in it or while it ran, is waited for, as
+ * long as a flush takes: half the flushes, and nobody loses more than that time.
+ * A lone sender is never a crowd; when nobody comes, the next flush is not
+ * waited for.
+ */
+bool
+journal_gathered(const struct journal *j)
+{
+	return j->crowd <= 1 || j->promises >= j->crowd ||
+	    j->claimed >= j->batch_max;
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static struct timespec
+after_ns(uint64_t ns)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* as its condattr says */
+	ns += (uint64_t)ts.tv_nsec;
+	ts.tv_sec += (time_t)(ns / 1000000000);
+	ts.tv_nsec = (long)(ns % 1000000000);
+	return ts;
+}
+
+static void
+wait_for_company(struct journal *j)
+{
+	const uint32_t before = j->promises;
+	const struct timespec until = after_ns(j->flush_ns < GATHER_MAX_NS ?
+	    j->flush_ns : GATHER_MAX_NS);
+	int error = 0;
+
+	while (error == 0 && !j->stop && !journal_gathered(j)) {
+		j->gathering = true; /* until the loop wakes us */
+		error = pthread_cond_timedwait(&j->flush_wake, &j->lock,
+		    &until);
+	}
+	j->gathering = false;
+	j->in_vain = j->promises == before;
+	j->crowd = 0; /* waited for once */
+}
+
+/* After a flush for so many that took so long. */
+static void
+learn_crowd(struct journal *j, uint32_t promises, uint64_t took_ns)
+{
+	j->flush_ns = (3 * j->flush_ns + took_ns) / 4;
+	j->crowd = j->in_vain ? 0 : promises + j->promises;
+	j->in_vain = false;
 }
 
 /* -- handing back ------------------------------------------------------------------ */
@@ -232,10 +299,16 @@ flush_once(struct journal *j, struct journal_buffers *l,
     struct journal_batch *batch)
 {
 	struct journal_segment *s = current(j);
+	const struct journal_buffer *b;
+	const uint64_t begun = now_ns();
+	uint32_t promises = 0;
 	bool half;
 	int error;
 
 	(void)pthread_mutex_unlock(&j->lock);
+	TAILQ_FOREACH (b, l, next) {
+		promises += b->promises;
+	}
 	error = write_out(s, batch, l);
 	set_results(l, s->number << 32 | (batch->offset + JOURNAL_HEAD),
 	    error);
@@ -252,6 +325,7 @@ flush_once(struct journal *j, struct journal_buffers *l,
 	half = journal_used(j) > (uint64_t)j->segments * j->segment_size / 2;
 	j->changed = j->changed || (half && !j->above_half);
 	j->above_half = half;
+	learn_crowd(j, promises, now_ns() - begun);
 	hand_back(j, l);
 }
 
@@ -263,6 +337,7 @@ refuse(struct journal *j)
 
 	TAILQ_INIT(&l);
 	TAILQ_CONCAT(&l, &j->sealed, next);
+	j->promises = 0;
 	set_results(&l, 0, j->error);
 	hand_back(j, &l);
 }
@@ -275,12 +350,8 @@ refuse(struct journal *j)
 static void
 wait_for_segment(struct journal *j)
 {
-	struct timespec ts;
+	const struct timespec ts = after_ns(STARVE_MS * 1000000u);
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts); /* as its condattr says */
-	ts.tv_nsec += STARVE_MS * 1000000;
-	ts.tv_sec += ts.tv_nsec / 1000000000;
-	ts.tv_nsec %= 1000000000;
 	if (pthread_cond_timedwait(&j->flush_wake, &j->lock, &ts) !=
 	    ETIMEDOUT || !TAILQ_EMPTY(&j->ready)) {
 		return;
@@ -311,6 +382,8 @@ journal_flusher_main(void *arg)
 			j->flusher_idle = false;
 		} else if (j->error != 0) {
 			refuse(j);
+		} else if (!j->stop && !journal_gathered(j)) {
+			wait_for_company(j);
 		} else if (gather(j, &l, &batch) > 0) {
 			flush_once(j, &l, &batch);
 		} else if (!advance(j)) {

@@ -42,6 +42,7 @@ struct journal_buffer {
 	TAILQ_ENTRY(journal_buffer) next;
 	struct journal_entries entries;
 	uint32_t n;      /* entries */
+	uint32_t promises; /* of them JOURNAL_NEW: somebody waits for each */
 	struct strbuf b;
 };
 TAILQ_HEAD(journal_buffers, journal_buffer);
@@ -84,6 +85,11 @@ struct journal {
 	uint64_t ready_octets;
 	uint32_t offset;       /* where the current one goes on */
 	uint64_t claimed;      /* octets appended and not written yet, rounded */
+	uint32_t promises;     /* in `sealed' */
+	uint32_t crowd;        /* the next flush is worth so many promises */
+	uint64_t flush_ns;     /* what a flush takes, smoothed */
+	bool gathering;        /* the flusher waits for the crowd */
+	bool in_vain;          /* nobody came while it did, the last time */
 	uint64_t next_number;  /* of a segment */
 	uint64_t next_batch;
 	uint64_t flushes, batches, nentries, octets;
@@ -177,6 +183,8 @@ void journal_buffer_free(struct journal_buffer *b);
 int journal_write_batch(const char *site, struct journal_segment *s,
     struct journal_batch *b, const struct slice *parts, size_t nparts);
 void journal_tell_loop(struct journal *j);
+/* Below `lock': what is sealed needs no more company. */
+bool journal_gathered(const struct journal *j);
 /* Below `lock': octets in use. */
 uint64_t journal_used(const struct journal *j);
 void *journal_flusher_main(void *arg);

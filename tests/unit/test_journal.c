@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -320,6 +321,141 @@ company_waits_for_others(void **state)
 	}
 }
 
+/* Segments are made behind: until all of them are there. */
+static void
+wait_for_the_ring(struct world *w)
+{
+	while (usage(w).free + usage(w).used < usage(w).size) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE |
+		    EVLOOP_NONBLOCK), -1);
+	}
+}
+
+static void
+wait_sem(sem_t *s)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += 60;
+	while (sem_timedwait(s, &ts) == -1) {
+		assert_int_equal(errno, EINTR);
+	}
+}
+
+enum { CLOCK_GOES, CLOCK_STANDS, CLOCK_IS_LATE };
+
+/* Linked with --wrap: a flush that takes until it is let go, and a clock for
+   those who wait for company. */
+static struct {
+	atomic_bool held;
+	sem_t begun, go;
+	atomic_int clock;
+	sem_t gathering;
+	atomic_uint late;
+} disk;
+
+int __wrap_io_fdatasync(const char *site, int fd);
+int __real_io_fdatasync(const char *site, int fd);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
+    const struct timespec *until);
+int __real_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
+    const struct timespec *until);
+
+int
+__wrap_io_fdatasync(const char *site, int fd)
+{
+	if (atomic_load(&disk.held)) {
+		(void)sem_post(&disk.begun);
+		while (sem_wait(&disk.go) == -1) {
+			continue;
+		}
+	}
+	return __real_io_fdatasync(site, fd);
+}
+
+/* Its callers hold the lock that the loop takes in between. */
+int
+__wrap_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
+    const struct timespec *until)
+{
+	if (disk.clock == CLOCK_GOES) {
+		return __real_pthread_cond_timedwait(cond, lock, until);
+	}
+	(void)sem_post(&disk.gathering);
+	if (disk.clock == CLOCK_STANDS) {
+		return pthread_cond_wait(cond, lock);
+	}
+	if (atomic_fetch_add(&disk.late, 1) > 100) {
+		abort(); /* who is late for ever waits for ever */
+	}
+	return ETIMEDOUT;
+}
+
+static void
+turn(struct world *w)
+{
+	assert_int_not_equal(event_base_loop(w->base, EVLOOP_NONBLOCK), -1);
+}
+
+/* Of five senders, one is answered while the messages of four wait. */
+static void
+four_wait(struct world *w, uint64_t *n)
+{
+	unsigned i;
+
+	atomic_store(&disk.held, true);
+	append(w, ++*n, 10, 'a', JOURNAL_NEW);
+	turn(w);
+	wait_sem(&disk.begun);
+	for (i = 0; i < 4; i++) {
+		append(w, ++*n, 10, 'b', JOURNAL_NEW);
+		turn(w);
+	}
+	atomic_store(&disk.held, false);
+	(void)sem_post(&disk.go);
+	wait_done(w, *n - 4);
+}
+
+/* ... the next flush waits for the fifth, and not when it does not come; nobody
+   is waited for in vain twice, and a lone sender waits for nobody. */
+static void
+a_flush_waits_for_a_crowd(void **state)
+{
+	struct world *w = *state;
+	uint64_t flushes, n = 0;
+	unsigned i;
+
+	start(w);
+	wait_for_the_ring(w);
+	assert_int_equal(sem_init(&disk.begun, 0, 0), 0);
+	assert_int_equal(sem_init(&disk.go, 0, 0), 0);
+	assert_int_equal(sem_init(&disk.gathering, 0, 0), 0);
+	disk.clock = CLOCK_STANDS;
+	flushes = usage(w).flushes;
+	four_wait(w, &n);
+	wait_sem(&disk.gathering);
+	append(w, ++n, 10, 'a', JOURNAL_NEW);
+	wait_done(w, n);
+	assert_int_equal(usage(w).flushes, flushes + 2);
+	disk.clock = CLOCK_IS_LATE;
+	append(w, ++n, 10, 'a', JOURNAL_NEW); /* is there a crowd still? */
+	wait_done(w, n);
+	four_wait(w, &n);
+	wait_done(w, n);
+	assert_int_equal(disk.late, 2);
+	for (i = 0; i < 3; i++) {
+		append(w, ++n, 10, 'c', JOURNAL_NEW);
+		wait_done(w, n);
+	}
+	assert_int_equal(disk.late, 2);
+	assert_int_equal(w->error, 0);
+	disk.clock = CLOCK_GOES;
+	(void)sem_destroy(&disk.begun);
+	(void)sem_destroy(&disk.go);
+	(void)sem_destroy(&disk.gathering);
+}
+
 static void
 copies_what_lives(void **state)
 {
@@ -382,16 +518,6 @@ a_start_that_was_cut_changes_nothing(void **state)
 		assert_int_equal(w->got[i].qid, i + 1);
 	}
 	assert_int_equal(journal_start(w->j), 0);
-}
-
-/* Segments are made behind: until all of them are there. */
-static void
-wait_for_the_ring(struct world *w)
-{
-	while (usage(w).free + usage(w).used < usage(w).size) {
-		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE |
-		    EVLOOP_NONBLOCK), -1);
-	}
 }
 
 /* New entries leave a part to the reserved ones, and wait; retiring lets them
@@ -825,6 +951,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(keeps_what_was_appended),
 		T(company_waits_for_others),
+		T(a_flush_waits_for_a_crowd),
 		T(copies_what_lives),
 		T(a_start_that_was_cut_changes_nothing),
 		T(the_ring_fills),
