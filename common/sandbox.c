@@ -49,7 +49,7 @@ static const struct sandbox_profile profiles[] = {
 	/* A user's mailbox, as that user. */
 	{ .program = IPC_WORKER, .name = "worker", .drop = true,
 	    .files = SF_PATHS, .groups = SERVER | SG_READ | SG_WRITE |
-	    SG_THREADS | SG_MANY },
+	    SG_MANY },
 	/* Parses the network. */
 	{ .program = IPC_SMTPD, .name = "smtpd", .chroot = true, .drop = true,
 	    .no_files = true, .no_children = true, .files = SF_NONE,
@@ -133,8 +133,9 @@ load_before_lock(const struct sandbox_profile *p)
 	struct tm tm;
 	time_t now = 0;
 
-	/* For pthread_exit() and abort() with unwinding. */
-	(void)dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL);
+	if ((p->groups & SG_THREADS) != 0) { /* for pthread_exit() */
+		(void)dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL);
+	}
 	tzset();
 	(void)localtime_r(&now, &tm);
 	if ((p->groups & SG_NSS) != 0) {

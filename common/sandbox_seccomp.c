@@ -357,7 +357,6 @@ static const struct {
 	{ "mprotect", 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC },
 	{ "sendto", 4, SCMP_CMP_NE, 0, 0 },
 	{ "prlimit64", 2, SCMP_CMP_NE, 0, 0 },
-	{ "clone", 0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0 },
 	{ "tgkill", 0, SCMP_CMP_NE, SANDBOX_SELF, 0 },
 };
 
