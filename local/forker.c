@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -22,8 +23,10 @@
 
 /* The dispatcher keeps to local_process_limit; those that are ending, or are
    given up and cannot die yet, come on top: on a busy machine many, as each
-   user's worker makes place for the next user's before it has ended. */
+   user's worker makes place for the next user's before it has ended. When there
+   is no place left, who is asked for next waits in line until one has ended. */
 #define CHILDREN_MAX(limit) (4 * (limit) + 64)
+#define WISHES_MAX(limit)   (2 * (limit) + 64) /* of them; the rest is refused */
 #define CHILD_FD 3 /* the worker's socket in the child */
 
 struct kid {
@@ -32,6 +35,12 @@ struct kid {
 	uint32_t serial;
 	bool told_to_die;
 	char name[RECORD_NAME_MAX + 1];
+};
+
+/* A worker that is asked for and has no place yet. */
+struct wish {
+	struct record record;
+	TAILQ_ENTRY(wish) line;
 };
 
 struct forker {
@@ -43,6 +52,8 @@ struct forker {
 	struct event *readable, *writable, *sigchld, *deadline;
 	struct kid *kids;
 	size_t nkids, cap;
+	TAILQ_HEAD(, wish) line; /* of this channel, in order */
+	size_t nwishes;
 	struct {           /* an answer that did not fit into the socket */
 		bool waits;
 		char octets[RECORD_SIZE];
@@ -55,6 +66,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 static void on_sigchld(evutil_socket_t fd, short what, void *arg);
 static void on_deadline(evutil_socket_t fd, short what, void *arg);
+static void serve_line(struct forker *f);
 
 struct forker *
 forker_new(struct event_base *base, const struct settings *settings,
@@ -67,6 +79,7 @@ forker_new(struct event_base *base, const struct settings *settings,
 	f->ops = ops;
 	f->sock = -1;
 	f->answer.fd = -1;
+	TAILQ_INIT(&f->line);
 	f->sigchld = evsignal_new(base, SIGCHLD, on_sigchld, f);
 	f->deadline = evtimer_new(base, on_deadline, f);
 	if (f->sigchld == NULL || f->deadline == NULL ||
@@ -74,6 +87,14 @@ forker_new(struct event_base *base, const struct settings *settings,
 		log_fatal(EX_OSERR, "forker: no event");
 	}
 	return f;
+}
+
+static void
+drop_wish(struct forker *f, struct wish *w)
+{
+	TAILQ_REMOVE(&f->line, w, line);
+	f->nwishes--;
+	free(w);
 }
 
 static void
@@ -91,6 +112,9 @@ disconnect(struct forker *f)
 		f->answer.fd = -1;
 	}
 	f->answer.waits = false;
+	while (!TAILQ_EMPTY(&f->line)) {
+		drop_wish(f, TAILQ_FIRST(&f->line));
+	}
 }
 
 void
@@ -170,6 +194,7 @@ on_sigchld(evutil_socket_t fd, short what, void *arg)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		buried(f, pid, status);
 	}
+	serve_line(f);
 	if (f->stopping && f->nkids == 0 && f->ops->stopped != NULL) {
 		f->ops->stopped(f->ops->arg);
 	}
@@ -209,10 +234,6 @@ start(struct forker *f, const struct record *r)
 	int sv[2], saved;
 	pid_t pid;
 
-	if (f->nkids >= CHILDREN_MAX(f->settings->local_process_limit)) {
-		errno = EAGAIN;
-		return -1;
-	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) == -1) {
 		return -1;
 	}
@@ -238,8 +259,15 @@ start(struct forker *f, const struct record *r)
 static void
 end_one(struct forker *f, uint32_t serial)
 {
+	struct wish *w, *next;
 	size_t i;
 
+	for (w = TAILQ_FIRST(&f->line); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, line);
+		if (w->record.serial == serial) {
+			drop_wish(f, w);
+		}
+	}
 	for (i = 0; i < f->nkids; i++) {
 		if (f->kids[i].serial == serial &&
 		    f->kids[i].generation == f->generation) {
@@ -306,23 +334,55 @@ flush_answer(struct forker *f)
 	return true;
 }
 
+/* A worker, or a word that there is none. */
+static void
+answer(struct forker *f, const struct record *r, const char *why_not)
+{
+	struct record_answer a = { RECORD_OK, r->serial };
+
+	f->answer.fd = why_not != NULL ? -1 : start(f, r);
+	if (f->answer.fd == -1) {
+		a.status = RECORD_BUSY;
+		log_error("no worker for %s: %s", r->name,
+		    why_not != NULL ? why_not : strerror(errno));
+	}
+	record_answer_encode(&a, f->answer.octets);
+	f->answer.waits = true;
+}
+
+/* As many of those in line as there is place for, and answers can be sent. May
+   find the dispatcher gone. */
+static void
+serve_line(struct forker *f)
+{
+	const size_t max = CHILDREN_MAX(f->settings->local_process_limit);
+	struct wish *w;
+
+	while (flush_answer(f) && (w = TAILQ_FIRST(&f->line)) != NULL &&
+	    (f->nkids < max || f->stopping)) {
+		answer(f, &w->record, f->stopping ? "stopping" : NULL);
+		drop_wish(f, w);
+	}
+}
+
 static void
 obey(struct forker *f, const struct record *r)
 {
-	struct record_answer a = { RECORD_OK, r->serial };
+	struct wish *w;
 
 	if (r->kind == RECORD_KILL) {
 		end_one(f, r->serial);
 		return;
 	}
-	f->answer.fd = f->stopping ? -1 : start(f, r);
-	if (f->answer.fd == -1) {
-		a.status = RECORD_BUSY;
-		log_error("no worker for %s: %s", r->name, f->stopping ?
-		    "stopping" : strerror(errno));
+	if (f->nwishes >= WISHES_MAX(f->settings->local_process_limit)) {
+		answer(f, r, "too many wait for one");
+		return;
 	}
-	record_answer_encode(&a, f->answer.octets);
-	f->answer.waits = true;
+	w = xcalloc(1, sizeof(*w));
+	w->record = *r;
+	TAILQ_INSERT_TAIL(&f->line, w, line);
+	f->nwishes++;
+	serve_line(f);
 }
 
 /* One record. False: there is no more to read now. */
@@ -346,7 +406,7 @@ read_one(struct forker *f)
 		return false;
 	}
 	obey(f, &r);
-	return true;
+	return f->sock != -1;
 }
 
 static void
@@ -370,6 +430,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (flush_answer(f)) {
 		(void)event_add(f->readable, NULL);
+		serve_line(f);
 	}
 }
 
@@ -407,6 +468,7 @@ forker_stop(struct forker *f, uint64_t deadline_ms)
 		(suseconds_t)(ms % 1000 * 1000) };
 
 	f->stopping = true;
+	serve_line(f);
 	if (f->nkids == 0) {
 		if (f->ops->stopped != NULL) {
 			f->ops->stopped(f->ops->arg);

@@ -3,6 +3,10 @@
  * other end of a fresh socket pair back. What the record's name means is found
  * out in the child, which then drops root for good (become.h).
  *
+ * When there are so many children that no more may be, workers that are asked for
+ * wait in line, a bounded one, until children have ended; RECORD_KILL is obeyed
+ * meanwhile, and takes a worker out of the line too.
+ *
  * The forker reads nothing from workers or users. A dispatcher that sends
  * anything but a right record is disconnected.
  */

@@ -27,7 +27,8 @@
 #define RECORD_NAME_MAX 32 /* octets; useradd's own limit on Linux */
 
 enum record_kind {
-	RECORD_WORKER = 1, /* a worker for this user, please; answered */
+	RECORD_WORKER = 1, /* a worker for this user, please; answered, unless
+	                      it is given up before there was place for it */
 	RECORD_KILL = 2,   /* end the worker of this serial; not answered */
 };
 

@@ -309,32 +309,101 @@ disconnects_who_sends_garbage(void **state)
 	}
 }
 
+#define LIMIT     1
+#define PLACES    (4 * LIMIT + 64)
+#define WAITING   (2 * LIMIT + 64)
+#define FIRST     100 /* serial of the first that finds no place */
+
+/* Fills all places. */
 static void
-has_a_limit(void **state)
+crowd(struct world *w, int fds[PLACES])
 {
-	struct world *w = *state;
-	struct record_answer a;
-	int fds[4 + 64], fd;
 	uint32_t i;
 
-	w->settings.local_process_limit = 1;
-	for (i = 0; i < NELEMS(fds); i++) {
+	w->settings.local_process_limit = LIMIT;
+	for (i = 0; i < PLACES; i++) {
 		ask(w, RECORD_WORKER, i, "ann");
 		fds[i] = expect_worker(w, i);
 	}
-	ask(w, RECORD_WORKER, 77, "ben");
-	assert_true(hear(w, &a, &fd));
-	assert_int_equal(a.serial, 77);
-	assert_int_equal(a.status, RECORD_BUSY);
-	assert_int_equal(fd, -1);
-	(void)close(fds[0]);
-	expect_children(w, NELEMS(fds) - 1);
-	ask(w, RECORD_WORKER, 78, "ben");
-	fds[0] = expect_worker(w, 78);
-	for (i = 0; i < NELEMS(fds); i++) {
+}
+
+static void
+leave(struct world *w, int fds[PLACES])
+{
+	size_t i;
+
+	for (i = 0; i < PLACES; i++) {
 		(void)close(fds[i]);
 	}
 	expect_children(w, 0);
+}
+
+/* Nobody is answered until a child has ended, then the first in line. */
+static void
+has_a_limit_and_a_line(void **state)
+{
+	struct world *w = *state;
+	int fds[PLACES];
+	uint32_t i;
+
+	crowd(w, fds);
+	for (i = 0; i < 3; i++) {
+		ask(w, RECORD_WORKER, FIRST + i, i == 0 ? "ben" : "cid");
+	}
+	ask(w, RECORD_KILL, FIRST + 1, ""); /* is not waited for any more */
+	ask(w, RECORD_KILL, 7, "");         /* obeyed though others wait */
+	(void)close(fds[7]);
+	fds[7] = expect_worker(w, FIRST);
+	(void)expect_words(fds[7], "ben");
+	assert_int_equal(forker_children(w->f), PLACES);
+	(void)close(fds[8]);
+	fds[8] = expect_worker(w, FIRST + 2);
+	leave(w, fds);
+}
+
+static void
+has_a_bounded_line(void **state)
+{
+	struct world *w = *state;
+	struct record_answer a;
+	int fds[PLACES], fd;
+	uint32_t i;
+
+	crowd(w, fds);
+	for (i = 0; i <= WAITING; i++) {
+		ask(w, RECORD_WORKER, FIRST + i, "ben");
+		turn(w);
+	}
+	assert_true(hear(w, &a, &fd));
+	assert_int_equal(a.serial, FIRST + WAITING);
+	assert_int_equal(a.status, RECORD_BUSY);
+	assert_int_equal(fd, -1);
+	/* A new dispatcher asks anew: nothing is left of the old one's. */
+	join(w);
+	leave(w, fds);
+	ask(w, RECORD_WORKER, 1, "cid");
+	fd = expect_worker(w, 1);
+	(void)expect_words(fd, "cid");
+	assert_int_equal(forker_children(w->f), 1);
+	(void)close(fd);
+}
+
+static void
+refuses_the_line_at_a_stop(void **state)
+{
+	struct world *w = *state;
+	struct record_answer a;
+	int fds[PLACES], fd;
+
+	crowd(w, fds);
+	ask(w, RECORD_WORKER, FIRST, "ben");
+	turn(w);
+	forker_stop(w->f, 5000);
+	assert_true(hear(w, &a, &fd));
+	assert_int_equal(a.serial, FIRST);
+	assert_int_equal(a.status, RECORD_BUSY);
+	leave(w, fds);
+	assert_true(w->stopped);
 }
 
 static void
@@ -388,7 +457,9 @@ main(void)
 		PLAY(kills_what_is_given_up),
 		PLAY(serials_are_of_their_channel),
 		PLAY(disconnects_who_sends_garbage),
-		PLAY(has_a_limit),
+		PLAY(has_a_limit_and_a_line),
+		PLAY(has_a_bounded_line),
+		PLAY(refuses_the_line_at_a_stop),
 		PLAY(survives_an_unread_answer),
 		PLAY(stops),
 	};
