@@ -4,13 +4,15 @@ flushed is left), unmounted, mounted, and the system started again: every messag
 that was answered 250 is delivered or queued, by its queue id."""
 import os
 import random
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from countsink import CountSink
 from disks import disk_or_skip
-from harness import wait_until
+from harness import SRC, wait_until
 from load import Accountant, numbers
 from test_mbox import read
 
@@ -21,6 +23,7 @@ AT = '@mx.veredus.test'
 OUT = 'x@far.test'
 LARGE = b'x' * 100_000          # by a file of its own
 FIRST_LARGE = 10_000_000        # their numbers
+SYNCDIR = Path(os.environ.get('VEREDUS_BUILD', SRC / 'build')) / 'tests' / 'syncdir'
 IN_FLIGHT = 20                  # to the sink at a time, at most, here
 
 
@@ -153,3 +156,17 @@ def test_power_cuts_under_load(world, request):
     assert w.broken > 0, 'transactions were in flight'
     w.m.stop()
     print(f'{request.node.name}: {w.cuts} power cuts, {len(w.promised)} messages answered 250, 0 lost')
+
+
+@pytest.mark.parametrize('kind', ['ext4', 'xfs'])
+def test_a_dead_disk_makes_no_name_durable(kind):
+    """XFS says that a directory is flushed when it has shut itself down since the
+    name was made: a large message's, or one in a Maildir."""
+    disk = disk_or_skip(kind)
+    try:
+        r = subprocess.run([SYNCDIR, disk.top], capture_output=True, text=True, timeout=60)
+        assert (r.returncode, r.stdout) == (0, 'Input/output error\n'), r.stderr
+        disk.again()
+        assert not (disk.top / 'a').exists(), 'it was not'
+    finally:
+        disk.remove()
