@@ -281,16 +281,12 @@ on_done(evutil_socket_t fd, short what, void *arg)
 {
 	struct journal *j = arg;
 	struct journal_entries l;
-	uint64_t n;
 	bool changed;
 	int error, trouble;
 
+	(void)fd;
 	(void)what;
 	STAILQ_INIT(&l);
-	if (read(fd, &n, sizeof(n)) == -1 && errno != EAGAIN &&
-	    errno != EINTR) {
-		log_panic("journal: eventfd: errno %d", errno);
-	}
 	(void)pthread_mutex_lock(&j->lock);
 	STAILQ_CONCAT(&l, &j->done);
 	changed = j->changed;
@@ -329,8 +325,14 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 void
 journal_work(struct journal *j)
 {
+	uint64_t n;
+
 	on_turn(-1, 0, j);
-	on_done(j->done_fd, 0, j);
+	if (read(j->done_fd, &n, sizeof(n)) == -1 && errno != EAGAIN &&
+	    errno != EINTR) {
+		log_panic("journal: eventfd: errno %d", errno);
+	}
+	on_done(-1, 0, j);
 	on_turn(-1, 0, j);
 }
 
@@ -426,8 +428,9 @@ journal_threads_start(struct journal *j)
 	if (j->done_fd == -1) {
 		return -1;
 	}
-	j->done_event = event_new(j->base, j->done_fd, EV_READ | EV_PERSIST,
-	    on_done, j);
+	/* Each write is an edge: the loop need not read it. */
+	j->done_event = event_new(j->base, j->done_fd, EV_READ | EV_PERSIST |
+	    EV_ET, on_done, j);
 	j->turn_event = event_new(j->base, -1, 0, on_turn, j);
 	j->company_event = event_new(j->base, -1, 0, on_turn, j);
 	if (j->done_event == NULL || j->turn_event == NULL ||
@@ -513,7 +516,7 @@ journal_close(struct journal *j)
 		journal_refuse_waiting(j);
 		on_turn(-1, 0, j);
 		stop_threads(j);
-		on_done(j->done_fd, 0, j);
+		on_done(-1, 0, j);
 		on_turn(-1, 0, j); /* what was appended just now is too late */
 		if (j->error == 0 && j->floor > TAILQ_LAST(&j->live,
 		    journal_segments)->number) {

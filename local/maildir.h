@@ -25,14 +25,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "local/delivery.h"
+
+#define MAILDIR_NOWN 3
 
 struct maildir {
 	int home;            /* borrowed: the user's home */
 	const char *mailbox; /* borrowed: "Maildir/" */
 	struct slice host;   /* borrowed: ends the names */
 	int base, tmp, new, cur; /* -1: not open */
+	struct {
+		dev_t dev;
+		ino_t ino;
+	} own[MAILDIR_NOWN]; /* of the last three: what stood there by name */
 	bool checked;        /* in this batch: they are what they were */
 	struct strbuf work, piece;
 	struct seen {        /* what was there before us: hashes of names */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,55 +38,65 @@ maildir_close(struct maildir *m)
 	close_one(&m->tmp);
 	close_one(&m->new);
 	close_one(&m->cur);
+	memset(m->own, 0, sizeof(m->own));
 	maildir_forget(m);
 }
 
+static const char *const own_names[] = { "tmp", "new", "cur" };
+
+_Static_assert(NELEMS(own_names) == MAILDIR_NOWN, "a name for each");
+
 /* A directory of the Maildir itself. On -1 `o' has the reason. */
 static int
-open_own(struct maildir *m, const char *name, struct outcome *o)
+open_own(struct maildir *m, size_t i, struct outcome *o)
 {
+	const char *name = own_names[i];
 	struct strbuf shown;
+	struct stat st;
 	int fd;
 
 	strbuf_init(&shown, 0);
 	(void)strbuf_printf(&shown, "%s%s", m->mailbox, name);
 	fd = homedir_open(m->base, name, O_NOFOLLOW, shown.p, o);
 	strbuf_clear(&shown);
+	if (fd != -1 && fstat(fd, &st) == 0) { /* else it is opened again */
+		m->own[i].dev = st.st_dev;
+		m->own[i].ino = st.st_ino;
+	}
 	return fd;
 }
 
 /* Is what we have open still what stands there by name? */
 static bool
-still_there(const struct maildir *m, const char *sub, int fd)
+still_there(const struct maildir *m, size_t i)
 {
-	struct stat have, there;
+	struct stat there;
 	char path[512];
-	int n = snprintf(path, sizeof(path), "%s%s", m->mailbox, sub);
+	int n = snprintf(path, sizeof(path), "%s%s", m->mailbox, own_names[i]);
 
-	return n > 0 && (size_t)n < sizeof(path) && fstat(fd, &have) == 0 &&
+	return n > 0 && (size_t)n < sizeof(path) &&
 	    fstatat(m->home, path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    have.st_ino == there.st_ino && have.st_dev == there.st_dev;
+	    m->own[i].ino == there.st_ino && m->own[i].dev == there.st_dev;
 }
 
 bool
 maildir_open(struct maildir *m, struct outcome *o)
 {
 	if (m->base != -1 && (m->checked ||
-	    (still_there(m, "tmp", m->tmp) && still_there(m, "new", m->new) &&
-	    still_there(m, "cur", m->cur)))) {
+	    (still_there(m, 0) && still_there(m, 1) && still_there(m, 2)))) {
 		m->checked = true;
 		return true;
 	}
 	maildir_close(m);
 	m->base = homedir_walk(m->home, slice_of(m->mailbox), o);
 	if (m->base != -1) {
-		m->tmp = open_own(m, "tmp", o);
+		m->tmp = open_own(m, 0, o);
 	}
 	if (m->tmp != -1) {
-		m->new = open_own(m, "new", o);
+		m->new = open_own(m, 1, o);
 	}
 	if (m->new != -1) {
-		m->cur = open_own(m, "cur", o);
+		m->cur = open_own(m, 2, o);
 	}
 	if (m->cur == -1) {
 		maildir_close(m);
