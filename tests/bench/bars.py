@@ -3,6 +3,7 @@
 A ratio is taken inside a round, against the better of Postfix's default and tuned
 configuration in that round; the median of the rounds counts.
 """
+import os
 import statistics
 import sys
 from collections import namedtuple
@@ -67,15 +68,24 @@ def ratio(targets, others, key, more):
     return statistics.median(v) if v else None
 
 
-def bound_by_tools(targets):
-    """In words, when the load tools took more of the machine than we did."""
+def bound_by(bar, targets):
+    """In words, of a rate that was missed: when the machine would be full, and what
+    the load tools do without us; they are the bound when they take more of the
+    machine than we, or miss the bar themselves."""
     mine = targets.get('veredus', {})
     tools, cpu = median(mine, 'tools_cpu_ms_per_message'), median(mine, 'cpu_ms_per_message')
-    if tools is None or cpu is None or tools < cpu:
+    if not tools or cpu is None:
         return ''
-    alone = ratio(targets, ('tools',), 'per_s', True)
-    return f'; smtp-source and smtp-sink took {tools:.3f} ms of CPU a message, we {cpu:.3f}' + (
-        f', at {alone:.0%} of their rate without us' if alone else '')
+    cores = median(mine, 'cores') or os.cpu_count()
+    rival = max(filter(None, (median(targets.get(o, {}), bar.figure) for o in POSTFIX)), default=None)
+    alone = median(targets.get('tools', {}), bar.figure)
+    said = (f'; smtp-source and smtp-sink took {tools:.3f} ms of CPU a message, we {cpu:.3f}: '
+            f'{cores} cores are full at {cores * 1000 / (tools + cpu):.0f}/s')
+    if alone and rival:
+        said += f'; without us they reach {alone:.0f}/s, {alone / rival:.2f} of Postfix'
+    if tools >= cpu or alone and rival and alone / rival < bar.required:
+        said += ': they are the bound'
+    return said
 
 
 def verdicts(rows):
@@ -125,7 +135,7 @@ def summary(rows, out=sys.stdout):
         print(f'| {w} | {bar.what}{unit} | {limit(bar, bar.required)} | {limit(bar, bar.goal)} | '
               f'{number(figure)} | {word} |', file=out)
         if word == 'MISSED':
-            why = bound_by_tools(by[w]) if bar.figure == 'per_s' else ''
+            why = bound_by(bar, by[w]) if bar.figure == 'per_s' else ''
             missed.append(f'{w}: {bar.what}{unit}: {number(figure)}, not {limit(bar, bar.required)}{why}')
     exim = ratio(by.get('fan-1000', {}), ('exim',), 'per_s', True)
     if exim is not None:

@@ -88,7 +88,7 @@ def once(t, name, a, rnd):
     w = WORKLOADS[name]
     messages = max(1, round(a.messages * w.scale))
     r = dict(workload=name, target=t.name, version=t.version, round=rnd, messages=messages, size=SIZE,
-             sessions=w.sessions, kept=w.kept, disk=a.disk, flush_us=a.flush_us)
+             sessions=w.sessions, kept=w.kept, cores=os.cpu_count(), disk=a.disk, flush_us=a.flush_us)
     t.load_root = a.peers / 'postfix'
     try:
         t.start(**w.needs)

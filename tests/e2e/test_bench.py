@@ -115,12 +115,19 @@ def test_missed_bars_are_named():
 
 
 def test_it_is_said_when_the_load_tools_are_the_bound():
-    rows = [row('relay-20-new', 'veredus', per_s=300, cpu_ms_per_message=0.1, tools_cpu_ms_per_message=0.3),
-            row('relay-20-new', 'postfix', per_s=100, cpu_ms_per_message=3.0, tools_cpu_ms_per_message=0.3),
-            row('relay-20-new', 'tools', per_s=400, cpu_ms_per_message=0.0)]
-    assert judged(rows)[1] == ['relay-20-new: messages/s of Postfix: 3.00, not >= 4.00; smtp-source and smtp-sink took '
-                               '0.300 ms of CPU a message, we 0.100, at 75% of their rate without us']
-    rows[0]['cpu_ms_per_message'] = 0.4
+    rows = [row('relay-20-new', 'veredus', per_s=300, cpu_ms_per_message=0.1, tools_cpu_ms_per_message=0.3, cores=2),
+            row('relay-20-new', 'postfix', per_s=100, cpu_ms_per_message=3.0, tools_cpu_ms_per_message=0.3)]
+    missed = ('relay-20-new: messages/s of Postfix: 3.00, not >= 4.00; smtp-source and smtp-sink took 0.300 ms of CPU a '
+              'message, we %s: 2 cores are full at %s/s')
+    assert judged(rows)[1] == [missed % ('0.100', 5000) + ': they are the bound']
+    rows[0]['cpu_ms_per_message'] = 0.5
+    assert judged(rows)[1] == [missed % ('0.500', 2500)]
+    rows.append(row('relay-20-new', 'tools', per_s=410, cpu_ms_per_message=0.0))
+    assert judged(rows)[1] == [missed % ('0.500', 2500) + '; without us they reach 410/s, 4.10 of Postfix']
+    rows[2]['per_s'] = 390
+    assert judged(rows)[1] == [missed % ('0.500', 2500) + '; without us they reach 390/s, 3.90 of Postfix: they are the '
+                               'bound']
+    del rows[0]['tools_cpu_ms_per_message']
     assert judged(rows)[1] == ['relay-20-new: messages/s of Postfix: 3.00, not >= 4.00']
 
 
