@@ -139,7 +139,7 @@ enum set_type {
 	S(NUMBER, default_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one next hop at a time") \
 	S(NUMBER, smtp_destination_concurrency_limit, "$default_destination_concurrency_limit", 1, 1000, P_QMGR, "the same by smtp") \
 	S(NUMBER, lmtp_destination_concurrency_limit, "$default_destination_concurrency_limit", 1, 1000, P_QMGR, "the same by lmtp") \
-	S(NUMBER, local_destination_concurrency_limit, "20", 1, 1000, P_QMGR, "deliveries to one user at a time") \
+	S(NUMBER, local_destination_concurrency_limit, "64", 1, 1000, P_QMGR, "deliveries to one user at a time") \
 	S(NUMBER, initial_destination_concurrency, "5", 1, 1000, P_QMGR, "deliveries to a next hop that nothing is known of yet") \
 	S(NUMBER, smtp_initial_destination_concurrency, "$initial_destination_concurrency", 1, 1000, P_QMGR, "the same by smtp") \
 	S(NUMBER, lmtp_initial_destination_concurrency, "$initial_destination_concurrency", 1, 1000, P_QMGR, "the same by lmtp") \
