@@ -360,6 +360,10 @@ void spool_req_answer(struct spool *sp, struct spool_msg *m, int error,
     bool gone);
 /* The state is there; else false, and it is being read. May answer the head. */
 bool spool_msg_need_state(struct spool *sp, struct spool_msg *m);
+
+/* spool_change.c: those that change a message; the one at the head is one */
+void spool_state_work(struct spool *sp, struct spool_msg *m);
+void spool_delete_work(struct spool *sp, struct spool_msg *m);
 /* An operation that removes m's file, to be submitted. */
 struct spool_op *spool_remove_op(const struct spool_msg *m);
 struct spool_op *spool_append_op(const struct spool_msg *m,
