@@ -97,6 +97,7 @@ struct journal_config {
 /*
  * Called for each entry of a good batch, in the order of their positions. The
  * body lives until it returns. An entry may be there twice: recovery copies.
+ * NULL: entries are only counted.
  */
 typedef void journal_entry_cb(void *arg, uint64_t lsn, uint8_t kind,
     uint64_t qid, struct slice body);

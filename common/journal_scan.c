@@ -74,7 +74,9 @@ read_batch(struct scan *sc, const struct journal_segment *s,
 	lsn = s->number << 32 | (at->offset + JOURNAL_HEAD);
 	while (journal_next(&body, &kind, &qid, &entry)) {
 		sc->report->entries++;
-		sc->cb(sc->arg, lsn, kind, qid, entry);
+		if (sc->cb != NULL) {
+			sc->cb(sc->arg, lsn, kind, qid, entry);
+		}
 		lsn += JOURNAL_ENTRY_HEAD + entry.n;
 	}
 	sc->report->batches++;

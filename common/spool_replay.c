@@ -38,17 +38,6 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 	    "sense and is left out", id, kind);
 }
 
-static void
-no_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
-    struct slice body)
-{
-	(void)arg;
-	(void)lsn;
-	(void)kind;
-	(void)qid;
-	(void)body;
-}
-
 /* A journal with something in it is never passed over, not even when the settings
    say that there shall be none. */
 int
@@ -60,7 +49,7 @@ spool_replay_open(struct spool *sp, const struct spool_config *cfg)
 	struct journal_report found;
 
 	if (jc.segments == 0) {
-		if (journal_scan(cfg->queue_fd, no_entry, NULL, NULL, &found) ==
+		if (journal_scan(cfg->queue_fd, NULL, NULL, NULL, &found) ==
 		    -1) {
 			return -1;
 		}

@@ -77,17 +77,6 @@ on_done(struct journal_entry *e)
 }
 
 static void
-nothing(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
-    struct slice body)
-{
-	(void)arg;
-	(void)lsn;
-	(void)kind;
-	(void)qid;
-	(void)body;
-}
-
-static void
 run(struct bench *b, size_t flying, uint64_t us)
 {
 	static struct flying fs[FLYING_MAX];
@@ -177,7 +166,7 @@ main(int argc, char **argv)
 	b.base = event_base_new();
 	cfg.spool_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bare(cfg.spool_fd, us);
-	if (b.base == NULL || journal_open(b.base, &cfg, nothing, NULL,
+	if (b.base == NULL || journal_open(b.base, &cfg, NULL, NULL,
 	    &b.j) == -1 || journal_start(b.j) == -1) {
 		perror("journal_bench");
 		return 1;

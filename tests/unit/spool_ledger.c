@@ -197,23 +197,6 @@ ledger_line(struct ledger *l, const char *line)
 	}
 }
 
-void
-ledger_read(struct ledger *l, int fd)
-{
-	FILE *f = fdopen(fd, "r");
-	char line[128];
-
-	if (f == NULL) {
-		abort();
-	}
-	while (fgets(line, sizeof(line), f) != NULL) {
-		if (strchr(line, '\n') != NULL) {
-			ledger_line(l, line);
-		}
-	}
-	(void)fclose(f);
-}
-
 /* -- checking ---------------------------------------------------------------- */
 
 static uint32_t

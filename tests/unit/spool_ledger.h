@@ -49,9 +49,6 @@ struct ledger {
 };
 
 void ledger_line(struct ledger *l, const char *line);
-/* All lines of a pipe, to its end; a last one cut by a kill does not count.
-   Closes it. */
-void ledger_read(struct ledger *l, int fd);
 /* NULL: all promises are kept; else which is not. Static text. */
 const char *ledger_check(struct ledger *l, struct kit *k);
 /* After a good check: say (`p', `x', `z') what is there, into the ledger by its

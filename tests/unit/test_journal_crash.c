@@ -9,15 +9,12 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/io.h"
+#include "tests/unit/crash.h"
 #include "tests/unit/deadline.h"
 #include "tests/unit/journal_toy.h"
 #include "tests/unit/points.h"
@@ -34,31 +31,7 @@ static const struct {
 	{ "crowd", toy_crowd },
 };
 
-static size_t restarts, cuts, lost; /* restarts: points while recovering */
-
-static void
-report(const char *story, const char *what, unsigned n, const char *why)
-{
-	lost++;
-	print_message("LOST: story %s, %s at operation %u: %s\n", story, what, n,
-	    why);
-	if (getenv("VEREDUS_FAIL_FAST") != NULL) { /* check-mutants */
-		_exit(1);
-	}
-}
-
 /* -- after it --------------------------------------------------------------------- */
-
-static void
-nothing(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
-    struct slice body)
-{
-	(void)arg;
-	(void)lsn;
-	(void)kind;
-	(void)qid;
-	(void)body;
-}
 
 /* Neither a kill nor a power cut looks like damage. */
 static bool
@@ -68,7 +41,7 @@ looks_damaged(const struct toy *t)
 	int fd = open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool bad;
 
-	if (fd == -1 || journal_scan(fd, nothing, NULL, NULL, &r) == -1) {
+	if (fd == -1 || journal_scan(fd, NULL, NULL, NULL, &r) == -1) {
 		abort();
 	}
 	bad = r.bad > 0;
@@ -162,45 +135,26 @@ live(struct toy *t, toy_story *story, const struct io_plan *plan)
 	_exit(t->wrong != NULL ? 4 : 0);
 }
 
-/* Reads the trail to its end; a last line cut by the kill does not count. */
-static void
-read_trail(int fd, struct toy_ledger *ledger)
-{
-	FILE *f = fdopen(fd, "r");
-	char line[64];
-
-	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-		if (strchr(line, '\n') != NULL) {
-			toy_ledger_line(ledger, line);
-		}
-	}
-	(void)fclose(f);
-}
-
 /* Returns whether the plan's kill came. */
 static bool
 run_killed(struct toy *t, toy_story *story, const struct io_plan *plan)
 {
-	int pipe_fds[2], status;
-	pid_t pid;
+	struct crash_child child;
+	char line[CRASH_LINE];
+	int status, trail = crash_fork(&child);
 
-	if (pipe(pipe_fds) == -1 || (pid = fork()) == -1) {
-		abort();
-	}
-	if (pid == 0) {
-		(void)close(pipe_fds[0]);
-		t->pipe = pipe_fds[1];
+	if (trail != -1) {
+		t->pipe = trail;
 		live(t, story, plan);
 	}
-	(void)close(pipe_fds[1]);
-	read_trail(pipe_fds[0], &t->ledger);
-	if (waitpid(pid, &status, 0) != pid) {
-		abort();
+	while (crash_line(&child, line)) {
+		toy_ledger_line(&t->ledger, line);
 	}
-	if (status != 0 && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) {
-		report("?", "a run without a kill", plan->n, "it failed");
+	status = crash_end(&child);
+	if (status != 0 && !crash_was_killed(status)) {
+		crash_lost("?", "a run without a kill", plan->n, "it failed");
 	}
-	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	return crash_was_killed(status);
 }
 
 /* The recovery dies, too: at its first operation, then at its second, ... */
@@ -214,11 +168,11 @@ kill_recovery(struct toy *t, const char *story, const struct io_plan *first)
 	(void)snprintf(path, sizeof(path), "%s, started after %d %u", story,
 	    first->kind, first->n);
 	for (; run_killed(t, NULL, &plan); plan.n++) {
-		restarts += points_add(path, &plan);
+		crash.restarts += points_add(path, &plan);
 	}
 	/* however often: what was begun is used, or goes */
 	if (toy_files(t, false) > 4 * TOY_SEGMENTS) {
-		report(story, "recovery killed again and again", plan.n,
+		crash_lost(story, "recovery killed again and again", plan.n,
 		    "there are more and more segments");
 	}
 }
@@ -227,7 +181,7 @@ static void
 kill_story(size_t s, enum io_plan_kind kind)
 {
 	struct io_plan plan = { .kind = kind, .changes = true };
-	const unsigned step = getenv("VEREDUS_LONG") != NULL ? 1 : 12;
+	const unsigned step = crash_long() ? 1 : 12;
 	struct toy t;
 	const char *why;
 	bool killed = true;
@@ -243,8 +197,8 @@ kill_story(size_t s, enum io_plan_kind kind)
 		}
 		why = aftermath(&t);
 		if (why != NULL) {
-			report(stories[s].name, kind == IO_PLAN_KILL ? "kill" :
-			    "torn write", plan.n, why);
+			crash_lost(stories[s].name, kind == IO_PLAN_KILL ?
+			    "kill" : "torn write", plan.n, why);
 		}
 		toy_remove(&t);
 	}
@@ -260,7 +214,7 @@ killed_at_each_operation(void **state)
 		kill_story(s, IO_PLAN_KILL);
 		kill_story(s, IO_PLAN_TORN);
 	}
-	assert_int_equal(lost, 0);
+	assert_int_equal(crash.lost, 0);
 }
 
 /* -- faults --------------------------------------------------------------------------- */
@@ -308,7 +262,7 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 	io_plan(NULL);
 	why = t.wrong == NULL ? aftermath(&t) : t.wrong;
 	if (why != NULL) {
-		report(stories[s].name, f->name, n, why);
+		crash_lost(stories[s].name, f->name, n, why);
 	}
 	toy_remove(&t);
 	return hit != NULL;
@@ -317,7 +271,7 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 static void
 faults_at_each_operation(void **state)
 {
-	const bool every = getenv("VEREDUS_LONG") != NULL;
+	const bool every = crash_long();
 	size_t s, f;
 	unsigned n;
 
@@ -332,18 +286,10 @@ faults_at_each_operation(void **state)
 			}
 		}
 	}
-	assert_int_equal(lost, 0);
+	assert_int_equal(crash.lost, 0);
 }
 
 /* -- power cuts ----------------------------------------------------------------------- */
-
-static const char *const cut_names[] = {
-	[CUT_LOST] = "power cut",
-	[CUT_NAMES] = "power cut (names)",
-	[CUT_ZEROS] = "power cut (zeros)",
-	[CUT_RANDOM] = "power cut (random)",
-	[CUT_BLOCKS] = "power cut (blocks)",
-};
 
 /* The recovery's own power cuts, at each of its operations. */
 static void
@@ -373,11 +319,11 @@ cut_recovery(const char *left, size_t s, const struct toy_ledger *ledger,
 		    i + 1, u.path);
 		why = aftermath(&u);
 		if (why != NULL) {
-			report(stories[s].name, "power cut while recovering",
+			crash_lost(stories[s].name, "power cut while recovering",
 			    n * 1000 + (unsigned)i, why);
 		}
 		toy_remove(&u);
-		cuts++;
+		crash.cuts++;
 	}
 	cut_free(fs);
 	io_records_free(r, nrecords);
@@ -402,10 +348,10 @@ cut_here(const struct cut_fs *fs, size_t s, const struct toy_ledger *ledger,
 		}
 		why = aftermath(&t);
 		if (why != NULL) {
-			report(stories[s].name, cut_names[v], n, why);
+			crash_lost(stories[s].name, crash_cut_names[v], n, why);
 		}
 		toy_remove(&t);
-		cuts++;
+		crash.cuts++;
 	}
 }
 
@@ -449,7 +395,7 @@ power_cut_after_each_operation(void **state)
 	for (s = 0; s < NELEMS(stories); s++) {
 		cut_story(s);
 	}
-	assert_int_equal(lost, 0);
+	assert_int_equal(crash.lost, 0);
 }
 
 /* ------------------------------------------------------------------------------------- */
@@ -458,12 +404,11 @@ static void
 enough(void **state)
 {
 	(void)state;
-	points_print("journal alone", lost);
-	print_message("crash: journal alone: %zu of these while recovering from "
-	    "another; besides, %zu power cuts\n", restarts, cuts);
-	assert_true(points_total() - restarts >= 500);
-	assert_true(points_count(POINTS_TORN) >= 50 && restarts >= 100 &&
-	    cuts >= 1000);
+	points_print("journal alone", crash.lost);
+	crash_print("journal alone");
+	assert_true(points_total() - crash.restarts >= 500);
+	assert_true(points_count(POINTS_TORN) >= 50 &&
+	    crash.restarts >= 100 && crash.cuts >= 1000);
 }
 
 int
@@ -476,20 +421,12 @@ main(void)
 		cmocka_unit_test(faults_at_each_operation),
 		cmocka_unit_test(enough),
 	};
-	int silence;
 
 	if (!io_build_has_hooks()) {
 		print_message("built without hooks\n");
 		return 1;
 	}
-	/* Nothing here needs a real disk: the power cuts are made up. */
-	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
-		(void)setenv("TMPDIR", "/dev/shm", 1);
-	}
-	silence = open("/dev/null", O_WRONLY); /* the journal's log lines */
-	(void)dup2(silence, STDERR_FILENO);
-	(void)close(silence);
-	unit_deadline(DEADLINE_S);
+	crash_begin(DEADLINE_S);
 	points_begin();
 	return cmocka_run_group_tests_name("journal_crash", tests, NULL, NULL);
 }

@@ -7,17 +7,13 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/io.h"
-#include "tests/unit/deadline.h"
+#include "tests/unit/crash.h"
 #include "tests/unit/points.h"
 #include "tests/unit/power_cut.h"
 #include "tests/unit/spool_life.h"
@@ -44,29 +40,10 @@ static const struct {
 #endif
 };
 
-static bool
-is_long(void)
-{
-	return getenv("VEREDUS_LONG") != NULL;
-}
-
 static unsigned
 step_of(size_t s)
 {
-	return is_long() ? 1 : stories[s].step;
-}
-
-static size_t restarts, cuts, lost; /* restarts: points while recovering */
-
-static void
-report(const char *story, const char *what, unsigned n, const char *why)
-{
-	lost++;
-	print_message("LOST: story %s, %s at operation %u: %s\n", story, what, n,
-	    why);
-	if (getenv("VEREDUS_FAIL_FAST") != NULL) { /* check-mutants */
-		_exit(1);
-	}
+	return crash_long() ? 1 : stories[s].step;
 }
 
 /* -- after it --------------------------------------------------------------------- */
@@ -123,25 +100,21 @@ static bool
 run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
     struct ledger *ledger)
 {
-	int trail[2], status;
-	pid_t pid;
+	struct crash_child child;
+	char line[CRASH_LINE];
+	int status, trail = crash_fork(&child);
 
-	if (pipe(trail) == -1 || (pid = fork()) == -1) {
-		abort();
+	if (trail != -1) {
+		live(k, story, plan, trail);
 	}
-	if (pid == 0) {
-		(void)close(trail[0]);
-		live(k, story, plan, trail[1]);
+	while (crash_line(&child, line)) {
+		ledger_line(ledger, line);
 	}
-	(void)close(trail[1]);
-	ledger_read(ledger, trail[0]);
-	if (waitpid(pid, &status, 0) != pid) {
-		abort();
+	status = crash_end(&child);
+	if (status != 0 && !crash_was_killed(status)) {
+		crash_lost("?", "a run without a kill", plan->n, "it failed");
 	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-		report("?", "a run without a kill", 0, "it failed");
-	}
-	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	return crash_was_killed(status);
 }
 
 /* The recovery dies, too: at its first operation, then at its second, ... With
@@ -150,7 +123,7 @@ static void
 kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 {
 	struct io_plan plan = { .kind = IO_PLAN_KILL, .changes = true };
-	const unsigned stride = !kit_journal || getenv("VEREDUS_LONG") != NULL ?
+	const unsigned stride = !kit_journal || crash_long() ?
 	    1 : 11;
 	struct ledger nothing = { .nmail = 0 };
 	char path[64];
@@ -161,7 +134,7 @@ kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 	/* the first two, the flushes of each start, are no news */
 	plan.n = stride == 1 ? 3 : 3 + first->n % stride;
 	for (; run_killed(k, NULL, &plan, &nothing); plan.n += stride) {
-		restarts += points_add(path, &plan);
+		crash.restarts += points_add(path, &plan);
 	}
 }
 
@@ -180,14 +153,14 @@ kill_story(size_t s, enum io_plan_kind kind)
 		killed = run_killed(&k, stories[s].run, &plan, &ledger);
 		if (killed) {
 			(void)points_add(stories[s].name, &plan);
-			if (plan.n % stories[s].recoveries == 0 || is_long()) {
+			if (plan.n % stories[s].recoveries == 0 || crash_long()) {
 				kill_recovery(&k, stories[s].name, &plan);
 			}
 		}
 		why = aftermath(&k, &ledger, true);
 		if (why != NULL) {
-			report(stories[s].name, kind == IO_PLAN_KILL ? "kill" :
-			    "torn write", plan.n, why);
+			crash_lost(stories[s].name, kind == IO_PLAN_KILL ?
+			    "kill" : "torn write", plan.n, why);
 		}
 		kit_remove(&k);
 	}
@@ -203,7 +176,7 @@ killed_at_each_operation(void **state)
 		kill_story(s, IO_PLAN_KILL);
 		kill_story(s, IO_PLAN_TORN);
 	}
-	assert_int_equal(lost, 0);
+	assert_int_equal(crash.lost, 0);
 }
 
 /* -- faults --------------------------------------------------------------------------- */
@@ -270,7 +243,7 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 	    strcmp(hit, "spool.dir.sync") == 0);
 	why = l.broken != NULL ? l.broken : aftermath(&l.kit, &ledger, true);
 	if (why != NULL) {
-		report(stories[s].name, f->name, n, why);
+		crash_lost(stories[s].name, f->name, n, why);
 	}
 	kit_remove(&l.kit);
 	return hit != NULL || (f->stay && l.dead);
@@ -279,7 +252,7 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 static bool
 is_wanted(size_t s, size_t f, unsigned n)
 {
-	if (is_long()) {
+	if (crash_long()) {
 		return true;
 	}
 	return s == 2 ? fault_kinds[f].all && n % 7 == f % 7 :
@@ -304,7 +277,7 @@ faults_at_each_operation(void **state)
 			}
 		}
 	}
-	assert_int_equal(lost, 0);
+	assert_int_equal(crash.lost, 0);
 }
 
 /* -- power cuts ----------------------------------------------------------------------- */
@@ -313,13 +286,10 @@ static void
 cut_here(const struct cut_fs *fs, size_t s, const struct ledger *ledger,
     unsigned n)
 {
-	static const char *const names[] = { "power cut", "power cut (names)",
-		"power cut (zeros)", "power cut (random)",
-		"power cut (blocks)" };
 	struct ledger copy;
 	struct kit k;
 	const char *why;
-	unsigned i, v, more = getenv("VEREDUS_LONG") != NULL ? 20 : 1;
+	unsigned i, v, more = crash_long() ? 20 : 1;
 
 	/* the last variants are samples: in check-long there are more */
 	for (i = 0; i < CUT_VARIANTS + more; i++) {
@@ -330,10 +300,10 @@ cut_here(const struct cut_fs *fs, size_t s, const struct ledger *ledger,
 		    i * 7919u, k.path);
 		why = aftermath(&k, &copy, v == CUT_LOST);
 		if (why != NULL) {
-			report(stories[s].name, names[v], n, why);
+			crash_lost(stories[s].name, crash_cut_names[v], n, why);
 		}
 		kit_remove(&k);
-		cuts++;
+		crash.cuts++;
 	}
 }
 
@@ -382,7 +352,7 @@ power_cut_after_each_operation(void **state)
 	for (s = 0; s < NELEMS(stories); s++) {
 		cut_story(s);
 	}
-	assert_int_equal(lost, 0);
+	assert_int_equal(crash.lost, 0);
 }
 
 /* -- groups whose parent cannot be written ------------------------------------------------ */
@@ -485,13 +455,12 @@ enough(void **state)
 	const char *what = kit_journal ? "journal" : "spool";
 
 	(void)state;
-	points_print(what, lost);
-	print_message("crash: %s: %zu of these while recovering from "
-	    "another; besides, %zu power cuts\n", what, restarts, cuts);
-	assert_true(points_total() - restarts >= 500);
-	assert_true(points_count(POINTS_KILL) - restarts >= 100);
-	assert_true(points_count(POINTS_TORN) >= 20 && restarts >= 100 &&
-	    cuts >= 500);
+	points_print(what, crash.lost);
+	crash_print(what);
+	assert_true(points_total() - crash.restarts >= 500);
+	assert_true(points_count(POINTS_KILL) - crash.restarts >= 100);
+	assert_true(points_count(POINTS_TORN) >= 20 &&
+	    crash.restarts >= 100 && crash.cuts >= 500);
 }
 
 int
@@ -505,24 +474,15 @@ main(void)
 		cmocka_unit_test(faults_at_each_operation),
 		cmocka_unit_test(enough),
 	};
-	int silence;
 
 #ifdef KIT_JOURNAL
 	kit_journal = true;
 #endif
-
 	if (!io_build_has_hooks()) {
 		print_message("built without hooks\n");
 		return 1;
 	}
-	/* Nothing here needs a real disk: the power cuts are made up. */
-	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
-		(void)setenv("TMPDIR", "/dev/shm", 1);
-	}
-	silence = open("/dev/null", O_WRONLY); /* the spool's log lines */
-	(void)dup2(silence, STDERR_FILENO);
-	(void)close(silence);
-	unit_deadline(DEADLINE_S);
+	crash_begin(DEADLINE_S);
 	points_begin();
 	return cmocka_run_group_tests_name("spool_crash", tests, NULL, NULL);
 }

@@ -8,8 +8,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +16,7 @@
 
 #include "common/io.h"
 #include "common/journal.h"
-#include "tests/unit/deadline.h"
+#include "tests/unit/crash.h"
 #include "tests/unit/spool_life.h"
 #include "tests/unit/unit.h"
 
@@ -109,23 +107,18 @@ live(const struct kit *k, const struct ledger *before, uint64_t seed,
 static bool
 one_life(const struct kit *k, struct ledger *ledger, uint64_t seed)
 {
-	int trail[2], status;
-	pid_t pid;
+	struct crash_child child;
+	char line[CRASH_LINE];
+	int status, trail = crash_fork(&child);
 
-	(void)fflush(stdout);
-	if (pipe(trail) == -1 || (pid = fork()) == -1) {
-		abort();
+	if (trail != -1) {
+		live(k, ledger, seed, trail);
 	}
-	if (pid == 0) {
-		(void)close(trail[0]);
-		live(k, ledger, seed, trail[1]);
+	while (crash_line(&child, line)) {
+		ledger_line(ledger, line);
 	}
-	(void)close(trail[1]);
-	ledger_read(ledger, trail[0]);
-	if (waitpid(pid, &status, 0) != pid) {
-		abort();
-	}
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+	status = crash_end(&child);
+	if (crash_was_killed(status)) {
 		kills++;
 		return true;
 	}
@@ -133,7 +126,7 @@ one_life(const struct kit *k, struct ledger *ledger, uint64_t seed)
 	if (WIFSIGNALED(status)) {
 		print_message("a life: signal %d\n", WTERMSIG(status));
 	}
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return status == 0;
 }
 
 /* The last life is our own: all is delivered, nothing is left. */
@@ -188,7 +181,7 @@ static void
 lives(void **state)
 {
 	const char *one = getenv("VEREDUS_SEED");
-	const uint64_t n = getenv("VEREDUS_LONG") != NULL ? RUNS * 20 : RUNS;
+	const uint64_t n = crash_long() ? RUNS * 20 : RUNS;
 	uint64_t seed;
 	size_t lost = 0;
 
@@ -212,15 +205,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lives),
 	};
-	int silence;
 
-	/* Nothing here needs a real disk: nobody pulls the plug. */
-	if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) {
-		(void)setenv("TMPDIR", "/dev/shm", 1);
-	}
-	silence = open("/dev/null", O_WRONLY); /* the spool's log lines */
-	(void)dup2(silence, STDERR_FILENO);
-	(void)close(silence);
-	unit_deadline(DEADLINE_S);
+	crash_begin(DEADLINE_S);
 	return cmocka_run_group_tests_name("spool_model", tests, NULL, NULL);
 }
