@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/io.h"
 #include "common/xmalloc.h"
 #include "tests/unit/deadline.h"
 #include "tests/unit/spool_kit.h"
@@ -82,6 +83,7 @@ setup(void **state)
 	struct envelope e;
 	size_t i;
 
+	io_plan(NULL);
 	kit_make(&c->k);
 	*state = c;
 	c->qids = xcalloc(MANY, sizeof(*c->qids));
@@ -112,6 +114,7 @@ teardown(void **state)
 {
 	struct crowd *c = *state;
 
+	io_plan(NULL);
 	kit_close(&c->k);
 	kit_remove(&c->k);
 	free(c->qids);
@@ -227,6 +230,26 @@ an_end_opens_the_gate(void **state)
 	assert_int_equal(kit_files(&c->k), 0);
 }
 
+/* While no file can be unlinked nobody waits; later all files go. */
+static void
+no_unlink_no_gate(void **state)
+{
+	const struct io_plan plan = { .kind = IO_PLAN_FAIL, .n = 1,
+		.error = EIO, .stay = true, .only = "spool.done.unlink" };
+	struct crowd *c = *state;
+	size_t i;
+
+	io_plan(&plan);
+	for (i = 0; i < MANY; i++) {
+		by_delete(c, c->qids[i]);
+	}
+	wait_for(c, MANY);
+	assert_int_equal(c->most, MANY);
+	io_plan(NULL);
+	wait_for_unlinks(c);
+	assert_int_equal(kit_files(&c->k), 0);
+}
+
 /* One that waits at the gate is asked for other things, which wait behind it. */
 static void
 other_questions_wait_behind(void **state)
@@ -256,6 +279,7 @@ main(void)
 		TEST(deliveries_wait),
 		TEST(groups_wait),
 		TEST(an_end_opens_the_gate),
+		TEST(no_unlink_no_gate),
 		TEST(other_questions_wait_behind),
 	};
 
