@@ -159,6 +159,12 @@ open_spool(struct child *c, struct program *pg)
 
 	watch_reading(cfg.queue_fd);
 	if (spool_open(c->base, &cfg, &pg->spool) == -1) {
+		if (errno == ENOSPC || errno == EDQUOT) {
+			log_fatal(EX_TEMPFAIL, "the spool in %s: %s: it goes "
+			    "on by itself when there is room, and loses "
+			    "nothing", c->settings.queue_directory,
+			    strerror(errno));
+		}
 		log_fatal(EX_IOERR, "the spool in %s: %s",
 		    c->settings.queue_directory, errno == ENOTSUP ?
 		    "its journal is of another version of veredus, which is to "

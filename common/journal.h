@@ -121,6 +121,13 @@ int journal_scan(int spool_fd, journal_entry_cb *cb,
     void *arg, struct journal_report *out);
 
 /*
+ * Removes the segments of a journal in which nothing lives and nothing is damaged
+ * (else they stay), durably. For who holds the lock and goes on without one.
+ * Blocks. 0, or -1 with errno.
+ */
+int journal_remove(int spool_fd);
+
+/*
  * Makes journal/ if need be, scans it as above (damage goes to the log and
  * aside), and makes fresh segments. What shall live on is copied by
  * journal_copy(), then journal_start() makes the copies durable, only then gives

@@ -213,3 +213,59 @@ journal_scan(int spool_fd, journal_entry_cb *cb,
 	errno = saved;
 	return ret;
 }
+
+static void
+no_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
+    struct slice body)
+{
+	(void)arg;
+	(void)lsn;
+	(void)kind;
+	(void)qid;
+	(void)body;
+}
+
+/* Oldest first: what is left by a crash is the end of the journal, whose start
+   says that it is empty. */
+static int
+remove_all(int dir, const struct journal_found *f)
+{
+	const struct journal_segment *s;
+	char name[JOURNAL_NAME_MAX];
+
+	TAILQ_FOREACH (s, &f->segments, next) {
+		journal_segment_name(s, name);
+		if (io_unlinkat("journal.unlink", dir, name, 0) == -1 &&
+		    errno != ENOENT) {
+			return -1;
+		}
+	}
+	return io_fsync("journal.remove.dirsync", dir);
+}
+
+int
+journal_remove(int spool_fd)
+{
+	struct journal_report r;
+	struct journal_found found;
+	int dir = io_openat("journal.open", spool_fd, "journal",
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+	int ret, saved;
+
+	if (dir == -1) {
+		return errno == ENOENT ? 0 : -1;
+	}
+	ret = journal_read(dir, no_entry, NULL, NULL, &r, &found);
+	saved = errno;
+	if (ret == 0) {
+		if (r.entries == 0 && r.bad == 0 &&
+		    !TAILQ_EMPTY(&found.segments)) {
+			ret = remove_all(dir, &found);
+			saved = errno;
+		}
+		journal_found_clear(&found);
+	}
+	(void)close(dir);
+	errno = saved;
+	return ret;
+}

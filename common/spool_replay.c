@@ -54,7 +54,7 @@ spool_replay_open(struct spool *sp, const struct spool_config *cfg)
 			return -1;
 		}
 		if (found.entries == 0 && found.bad == 0) {
-			return 0;
+			return journal_remove(cfg->queue_fd);
 		}
 		log_warn("spool: no journal is wanted, but there is one, and "
 		    "mail in it: it goes on until the next clean stop");

@@ -78,7 +78,8 @@ put_proc(struct ctl_session *cs, const struct proc *p, uint64_t now)
 	ctl_row_s(cs, "state", slice_of(proc_state_name(p->state)));
 	ctl_row_u(cs, "uptime", p->pid > 0 ? (now - p->started_ms) / 1000 : 0);
 	ctl_row_u(cs, "restarts", p->restarts);
-	ctl_row_s(cs, "walls", slice_of(p->walls != NULL ? p->walls : ""));
+	ctl_row_s(cs, "walls", slice_of(p->words != NULL ? p->words :
+	    p->walls != NULL ? p->walls : ""));
 	ctl_row_end(cs);
 }
 

@@ -203,11 +203,18 @@ died_itself(const struct proc *p, int status)
 	return p->silent;
 }
 
+/* It has said that what it lacks may come (a full disk). */
+static bool
+waits(int status)
+{
+	return WIFEXITED(status) && WEXITSTATUS(status) == EX_TEMPFAIL;
+}
+
 /* In the first start: is it hopeless? */
 static bool
 is_hopeless(const struct proc *p, int status)
 {
-	return p->m->phase == PHASE_STARTING && !p->was_up &&
+	return !waits(status) && p->m->phase == PHASE_STARTING && !p->was_up &&
 	    ((WIFEXITED(status) && WEXITSTATUS(status) == EX_CONFIG) ||
 	    p->failures + 1 >= FIRST_TRIES);
 }
@@ -256,6 +263,12 @@ died(struct proc *p, int status, const char *how, const char *last)
 	if (p->retire) {
 		proc_free(p);
 		return;
+	}
+	if (p->m->phase == PHASE_STARTING && waits(status) &&
+	    p->failures == 0) {
+		(void)dprintf(p->m->terminal, "veredus: the start waits: %s\n",
+		    last[0] != '\0' ? last : how);
+		notify_send("STATUS=waiting, see the log");
 	}
 	start_again(p, master_now_ms() - p->started_ms);
 }

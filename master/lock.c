@@ -47,14 +47,15 @@ try_lock(int fd)
 	return fcntl(fd, F_OFD_SETLK, &fl) == 0;
 }
 
-static bool
-write_pid(int fd)
+/* Over what stands there: on a full disk a fresh block could not be had. Where it
+   cannot be written all the same, the lock stands without it: it is for people. */
+static void
+write_pid(int fd, long pid)
 {
 	char text[32];
-	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	int n = snprintf(text, sizeof(text), "%-20ld\n", pid);
 
-	return n > 0 && ftruncate(fd, 0) == 0 &&
-	    pwrite(fd, text, (size_t)n, 0) == n;
+	(void)!pwrite(fd, text, (size_t)n, 0);
 }
 
 int
@@ -74,7 +75,8 @@ lock_spool(const char *queue_directory, bool *unclean, struct strbuf *why)
 	}
 	*unclean = holder(fd) != 0;
 	for (i = 0; i < WAIT_TRIES; i++) {
-		if (try_lock(fd) && write_pid(fd)) {
+		if (try_lock(fd)) {
+			write_pid(fd, (long)getpid());
 			strbuf_clear(&path);
 			return fd;
 		}
@@ -99,6 +101,6 @@ lock_spool(const char *queue_directory, bool *unclean, struct strbuf *why)
 void
 lock_release(int fd)
 {
-	(void)!ftruncate(fd, 0);
+	write_pid(fd, 0);
 	(void)close(fd);
 }

@@ -110,6 +110,7 @@ proc_free(struct proc *p)
 	*link = p->next;
 	event_free(p->timer);
 	free(p->walls);
+	free(p->words);
 	free(p);
 }
 
@@ -257,6 +258,8 @@ on_message(void *owner, struct ipc_chan *ch, struct ipc_msg *msg)
 	walls = ipc_s(msg, 0);
 	free(p->walls);
 	p->walls = xslicedup(walls);
+	free(p->words);
+	p->words = NULL;
 	if (p->state == PROC_STARTING) {
 		p->state = PROC_UP;
 		p->was_up = true;
@@ -403,6 +406,10 @@ proc_ended(struct proc *p, struct strbuf *last)
 	if (p->log != NULL) {
 		logs_end(p->m, p->log, last);
 		p->log = NULL;
+	}
+	if (last->n > 0) {
+		free(p->words);
+		p->words = xslicedup(strbuf_slice(last));
 	}
 	p->pid = 0;
 	p->state = PROC_DOWN;

@@ -39,6 +39,7 @@ struct proc {
 	bool silent;           /* the watchdog has killed this process */
 	bool retire;           /* its successor takes over; never started again */
 	char *walls;           /* as READY told; NULL: nothing yet */
+	char *words;           /* the last of one that never was ready; NULL */
 	unsigned handed[IPC_ANY_PROGRAM]; /* channels to each, to this process */
 	uint32_t lost;         /* bits of roles: life_renew() */
 };

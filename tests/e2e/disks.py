@@ -1,4 +1,5 @@
 """File systems of their own on loop devices: small ones, and such as lose power."""
+import errno
 import fcntl
 import os
 import shutil
@@ -14,8 +15,9 @@ from harness import ROOT, wait_until
 SHUTDOWN = 0x8004587d           # FS_IOC_SHUTDOWN: _IOR('X', 125, u32)
 NOLOGFLUSH = 2                  # all that is not flushed is gone, the log's end, too
 
-MKFS = {'ext4': ['mkfs.ext4', '-q', '-m', '0'], 'xfs': ['mkfs.xfs', '-q']}
-LEAST = {'ext4': 8 << 20, 'xfs': 300 << 20}
+MKFS = {'ext4': ['mkfs.ext4', '-q', '-m', '0'], 'quota': ['mkfs.btrfs', '-q'],
+        'xfs': ['mkfs.xfs', '-q']}
+LEAST = {'ext4': 8 << 20, 'quota': 120 << 20, 'xfs': 300 << 20}
 
 
 class Disk:
@@ -34,10 +36,39 @@ class Disk:
         subprocess.run(MKFS[kind] + [str(self.image)], check=True, stdout=subprocess.DEVNULL)
         self.mount()
         os.chmod(self.top, 0o755)
+        if kind == 'quota':
+            subprocess.run(['btrfs', 'quota', 'enable', str(self.top)], check=True)
 
     def mount(self):
         subprocess.run(['mount', '-o', self.options, str(self.image), str(self.top)], check=True)
         self.mounted = True
+
+    def fill(self, leave=0):
+        """No room but for some octets; a few blocks of metadata may be found yet."""
+        with open(self.top / 'fill', 'ab') as f:
+            for piece in (1 << 20, 4096, 512):
+                try:
+                    while True:
+                        os.write(f.fileno(), b'x' * piece)
+                except OSError as e:
+                    assert e.errno == errno.ENOSPC
+            os.ftruncate(f.fileno(), max(f.tell() - leave, 0))
+        os.sync()
+
+    def make_room(self):
+        os.unlink(self.top / 'fill')
+        os.sync()
+
+    def limit(self, more):
+        """A quota of what is used and `more' octets; None: no quotas any more."""
+        def btrfs(*args):
+            return subprocess.run(['btrfs', *args, str(self.top)], check=True, capture_output=True, text=True).stdout
+        os.sync()
+        if more is None:
+            btrfs('quota', 'disable')   # another limit would be a change for which there is no room
+        else:
+            used = int(btrfs('qgroup', 'show', '--raw', '-r').splitlines()[2].split()[1])
+            btrfs('qgroup', 'limit', str(used + more))
 
     def cut(self):
         """No power from now on: nothing more reaches the image."""
