@@ -70,6 +70,15 @@ def port_is_free(port):
             return False
 
 
+def wait_while_growing(count, n, what, timeout=60):
+    """Until count() is n: for as long as it takes, but something has to come in
+    each `timeout' seconds."""
+    got = count()
+    while got < n:
+        wait_until(lambda least=got: count() > least, f'more than {got} of {n} {what}', timeout)
+        got = count()
+
+
 def free_port():
     while True:
         port = random.randrange(20000, 32000)

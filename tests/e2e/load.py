@@ -20,11 +20,16 @@ def load_env():
     return dict(os.environ, LD_LIBRARY_PATH=':'.join(libs))
 
 
-def smtp_source(port, messages, sessions, rcpt, kept=False, size=1024, timeout=300):
+def source_limit(messages):
+    """Seconds that many may take: 20 a second."""
+    return (100 + messages / 20) * SLOW
+
+
+def smtp_source(port, messages, sessions, rcpt, kept=False, size=1024):
     """Runs smtp-source to its end; raises when any message was refused."""
     cmd = [str(LOAD / 'usr/sbin/smtp-source'), '-s', str(sessions), '-m', str(messages), '-l', str(size),
            '-f', 'sender@client.test', '-t', rcpt, '-M', 'client.test'] + (['-d'] if kept else [])
-    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=load_env(), check=True, timeout=timeout * SLOW, stdout=subprocess.DEVNULL)
+    subprocess.run(cmd + [f'127.0.0.1:{port}'], env=load_env(), check=True, timeout=source_limit(messages), stdout=subprocess.DEVNULL)
 
 
 class Accountant:

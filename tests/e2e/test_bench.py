@@ -202,7 +202,7 @@ def test_a_small_run_of_all(tmp_path):
     said = p.communicate()[1]
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(x['workload'], x['target'], x['wrong']) for x in rows if x['wrong']] == [], said
-    assert {x['workload'] for x in rows} == set(workloads.WORKLOADS)
+    assert {x['workload'] for x in rows} == set(workloads.WORKLOADS), said
     assert not list(targets.Cgroup.mount().glob(f'veredus-bench-{p.pid}-*')) and not list(peers.PLACE.glob('bench*/'))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import harness
 from countsink import CountSink
-from harness import ROOT, SLOW, free_port, wait_until
+from harness import ROOT, SLOW, free_port, wait_until, wait_while_growing
 from load import LOAD, Accountant, load_env, smtp_source
 from sink import Drop, Sink
 
@@ -216,7 +216,8 @@ def test_volume_to_smtp_sink(make, kept):
                  default_destination_concurrency_limit=50, **AGAIN)
         m.start()
         smtp_source(m.port, N, 50, 'x@far.test', kept=True)
-        m.wait_empty(300)
+        wait_while_growing(lambda: N - m.in_spool(), N, 'messages sent on')
+        m.wait_empty()
         got = sink.ids()
         assert len(got) == N and set(got.values()) == {1}, f'{len(got)} of {N}, {got.most_common(3)}'
         m.stop()

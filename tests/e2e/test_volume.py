@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from harness import PATIENCE, ROOT, SLOW, wait_until
-from load import smtp_source
+from harness import PATIENCE, ROOT, SLOW, wait_until, wait_while_growing
+from load import smtp_source, source_limit
 
 N = int(os.environ.get('VEREDUS_VOLUME', '3000'))     # check-long: 20000
 
 
 def check_all_there(m, n):
-    wait_until(lambda: len(m.maildir('ann')) >= n, f'{n} messages\n' + m.tail(), 180)
+    wait_while_growing(lambda: len(m.maildir('ann')), n, 'messages')
     m.wait_empty(60)
     files = m.maildir('ann')
     assert len(files) == n
@@ -45,10 +45,10 @@ def test_killed_and_restarted_in_the_middle(make):
         wait_until(lambda: m.in_spool() or not sender.is_alive(), 'mail in the queue')
         killed_while_sending += sender.is_alive()
         m.kill(program)
-    sender.join(180)
+    sender.join(source_limit(half))
     assert not sender.is_alive() and killed_while_sending > 0
     away = m.home['ann'].with_suffix('.away')
-    wait_until(lambda: len(m.maildir('ann')) >= half, 'the first half\n' + m.tail(), 180)
+    wait_while_growing(lambda: len(m.maildir('ann')), half, 'messages, the first half')
     m.stop()                # ann's worker would go on in the home that it has
     os.rename(m.home['ann'], away)
     m.start()
