@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 
 #define DROP_MODE  03733
 #define READ_PIECE (256 * 1024) /* octets a turn of the loop */
+#define LOOK_PIECE 256          /* names a turn */
+#define ASIDE_MAX  (DROP_NAME_MAX + sizeof(PICKUP_SUFFIX))
 
 struct name {
 	char text[DROP_NAME_MAX];
@@ -31,11 +34,11 @@ struct pickup {
 	struct program *pg;
 	int dirfd, inotify_fd;
 	struct event *watch, *timer, *turn;
-	struct name names[PICKUP_NAMES_MAX]; /* found, not looked at yet */
+	struct name news[PICKUP_NEWS_MAX]; /* of events, not looked at yet */
 	unsigned at, n;
-	bool again;          /* a look is due once these are done */
-	bool more;           /* there were more names than room ... */
-	bool progress;       /* ... and some of these are gone now */
+	DIR *look;           /* how far the look has come; NULL: none goes on */
+	bool looked;         /* the last file was the look's: the news' turn */
+	bool again;          /* a look is due, after this one */
 	struct name current; /* the file in hand */
 	int fd;              /* while it is read, else -1 */
 	uint32_t uid;
@@ -44,6 +47,8 @@ struct pickup {
 	struct pickup_job *job;
 	struct name stuck[PICKUP_STUCK_MAX]; /* taken, but still there */
 	unsigned nstuck;
+	unsigned said;       /* lines of the log since the clock looked ... */
+	uint64_t unsaid;     /* ... and what they left out */
 };
 
 static void
@@ -67,43 +72,87 @@ is_stuck(const struct pickup *p, const char *name)
 
 /* -- one file --------------------------------------------------------------- */
 
+/* Of what others can cause at will, only so much is told. */
+static bool
+may_say(struct pickup *p)
+{
+	if (p->said < PICKUP_SAYS) {
+		p->said++;
+		return true;
+	}
+	p->unsaid++;
+	return false;
+}
+
 /* A link, pipe or socket holds no mail, and the walls let us make no other. */
 static void
 remove_guest(struct pickup *p, const char *why)
 {
-	if (io_unlinkat("pickup.guest", p->dirfd, p->current.text, 0) == -1 &&
-	    errno != ENOENT) {
-		log_error("pickup: " DROP_DIRECTORY "/%s of uid %u is no file: "
-		    "%s; nor can it be removed: %s", p->current.text,
-		    (unsigned)p->uid, why, strerror(errno));
+	bool failed = io_unlinkat("pickup.guest", p->dirfd, p->current.text,
+	    0) == -1 && errno != ENOENT;
+	int error = errno;
+
+	if (!may_say(p)) {
 		return;
 	}
-	p->progress = true;
+	if (failed) {
+		log_error("pickup: " DROP_DIRECTORY "/%s of uid %u is no file: "
+		    "%s; nor can it be removed: %s", p->current.text,
+		    (unsigned)p->uid, why, strerror(error));
+		return;
+	}
 	log_error("pickup: " DROP_DIRECTORY "/%s of uid %u is removed: %s",
 	    p->current.text, (unsigned)p->uid, why);
+}
+
+/* NAME.bad; or, where somebody has made that, a name that nobody can guess. */
+static int
+rename_aside(struct pickup *p, char aside[ASIDE_MAX])
+{
+	unsigned char random[DROP_RANDOM];
+	char name[DROP_NAME_MAX];
+	struct stat st;
+
+	(void)snprintf(aside, ASIDE_MAX, "%s" PICKUP_SUFFIX, p->current.text);
+	if (fstatat(p->dirfd, aside, &st, AT_SYMLINK_NOFOLLOW) == -1 &&
+	    errno == ENOENT && io_renameat("pickup.aside", p->dirfd,
+	    p->current.text, p->dirfd, aside) == 0) {
+		return 0;
+	}
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+		return -1;
+	}
+	drop_name(random, name);
+	(void)snprintf(aside, ASIDE_MAX, "%s" PICKUP_SUFFIX, name);
+	return io_renameat("pickup.aside.other", p->dirfd, p->current.text,
+	    p->dirfd, aside);
 }
 
 /* Aside it goes, under a name that is no drop file's. */
 static void
 set_aside(struct pickup *p, mode_t mode, const char *why)
 {
-	char bad[DROP_NAME_MAX + sizeof(PICKUP_SUFFIX)];
+	char aside[ASIDE_MAX];
+	bool failed;
+	int error;
 
 	if (!S_ISREG(mode) && !S_ISDIR(mode)) {
 		remove_guest(p, why);
 		return;
 	}
-	(void)snprintf(bad, sizeof(bad), "%s" PICKUP_SUFFIX, p->current.text);
-	if (io_renameat("pickup.aside", p->dirfd, p->current.text, p->dirfd,
-	    bad) == -1) {
-		log_error("pickup: " DROP_DIRECTORY "/%s of uid %u cannot be "
-		    "taken: %s; nor can it be renamed: %s", p->current.text,
-		    (unsigned)p->uid, why, strerror(errno));
+	failed = rename_aside(p, aside) == -1;
+	error = errno;
+	if (!may_say(p)) {
 		return;
 	}
-	p->progress = true;
-	log_error("pickup: " DROP_DIRECTORY "/%s of uid %u cannot be taken: %s",
-	    bad, (unsigned)p->uid, why);
+	if (failed) {
+		log_error("pickup: " DROP_DIRECTORY "/%s of uid %u cannot be "
+		    "taken: %s; nor can it be renamed: %s", p->current.text,
+		    (unsigned)p->uid, why, strerror(error));
+		return;
+	}
+	log_error("pickup: " DROP_DIRECTORY "/%s of uid %u cannot be taken: "
+	    "%s; it is %s now", p->current.text, (unsigned)p->uid, why, aside);
 }
 
 /* In the spool: away with the file. One that stays would be taken again. */
@@ -126,14 +175,15 @@ on_job_done(void *arg, enum pickup_end end, const char *why)
 	struct pickup *p = arg;
 
 	p->job = NULL;
-	p->progress = p->progress || end == PICKUP_KEPT;
 	switch (end) {
 	case PICKUP_KEPT:
 		remove_file(p);
 		break;
 	case PICKUP_LATER:
-		log_warn("pickup: " DROP_DIRECTORY "/%s has to wait: %s",
-		    p->current.text, why);
+		if (may_say(p)) {
+			log_warn("pickup: " DROP_DIRECTORY "/%s has to wait: "
+			    "%s", p->current.text, why);
+		}
 		break;
 	case PICKUP_BAD:
 		set_aside(p, S_IFREG, why);
@@ -180,8 +230,10 @@ not_opened(struct pickup *p, int error)
 		set_aside(p, st.st_mode, strerror(error));
 		break;
 	default: /* no descriptors, no memory: for now only */
-		log_warn("pickup: opening " DROP_DIRECTORY "/%s: %s",
-		    p->current.text, strerror(error));
+		if (may_say(p)) {
+			log_warn("pickup: opening " DROP_DIRECTORY "/%s: %s",
+			    p->current.text, strerror(error));
+		}
 		break;
 	}
 }
@@ -243,42 +295,92 @@ read_file(struct pickup *p)
 
 /* -- the directory ---------------------------------------------------------- */
 
-/* A name from the directory or of an event; `more' when there is no room. */
+/* A name of an event; where there is no room, a look will find it. */
 static void
-add_name(struct pickup *p, const char *name)
+add_news(struct pickup *p, const char *name)
 {
-	if (!drop_name_is(slice_of(name)) || is_stuck(p, name)) {
+	if (!drop_name_is(slice_of(name))) {
 		return;
 	}
-	if (p->n == PICKUP_NAMES_MAX) {
-		p->more = true;
+	if (p->n == PICKUP_NEWS_MAX) {
+		p->again = true;
 		return;
 	}
-	memcpy(p->names[p->n++].text, name, strlen(name) + 1);
+	memcpy(p->news[p->n++].text, name, strlen(name) + 1);
+}
+
+static bool
+next_news(struct pickup *p)
+{
+	while (p->at < p->n) {
+		p->current = p->news[p->at++];
+		if (!is_stuck(p, p->current.text)) {
+			return true;
+		}
+	}
+	p->at = p->n = 0;
+	return false;
 }
 
 static void
-look(struct pickup *p)
+start_look(struct pickup *p)
 {
 	/* A descriptor of its own, so that each look begins at the front. */
 	int fd = openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd == -1 ? NULL : fdopendir(fd);
-	struct dirent *de;
 
-	p->again = p->more = p->progress = false;
-	p->at = p->n = 0;
-	if (dir == NULL) {
+	p->again = false;
+	p->look = fd == -1 ? NULL : fdopendir(fd);
+	if (p->look == NULL) {
 		log_error("pickup: cannot read the drop directory: %s",
 		    strerror(errno));
 		if (fd != -1) {
 			(void)close(fd);
 		}
-		return;
 	}
-	while ((de = readdir(dir)) != NULL && !p->more) {
-		add_name(p, de->d_name);
+}
+
+static void
+end_look(struct pickup *p)
+{
+	if (p->look != NULL) {
+		(void)closedir(p->look);
+		p->look = NULL;
 	}
-	(void)closedir(dir);
+}
+
+/* On to the next name of a file; a turn sees so many of all. What cannot be
+   taken, nor brought away, is passed: it comes but once a look. */
+static bool
+next_found(struct pickup *p)
+{
+	struct dirent *de;
+	unsigned i;
+
+	for (i = 0; p->look != NULL && i < LOOK_PIECE; i++) {
+		de = readdir(p->look);
+		if (de == NULL) {
+			end_look(p);
+		} else if (drop_name_is(slice_of(de->d_name)) &&
+		    !is_stuck(p, de->d_name)) {
+			memcpy(p->current.text, de->d_name,
+			    strlen(de->d_name) + 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The next file: news and the look take turns, so neither waits for the other,
+   however many there are. */
+static bool
+next_file(struct pickup *p)
+{
+	if (p->looked && next_news(p)) {
+		p->looked = false;
+		return true;
+	}
+	p->looked = true;
+	return next_found(p) || next_news(p);
 }
 
 static bool
@@ -303,14 +405,12 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 		read_file(p);
 	} else if (!may_take(p)) {
 		return; /* the clock looks again */
-	} else if (p->at < p->n) {
-		p->current = p->names[p->at++];
+	} else if (next_file(p)) {
 		open_file(p);
-	} else if (p->again || (p->more && p->progress)) {
-		look(p);
-	} else {
-		p->at = p->n = 0;
+	} else if (p->look == NULL && !p->again) {
 		return;
+	} else if (p->look == NULL) {
+		start_look(p);
 	}
 	arm(p);
 }
@@ -322,6 +422,12 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (p->unsaid > 0) {
+		log_error("pickup: %llu more of " DROP_DIRECTORY " were removed, "
+		    "renamed or have to wait", (unsigned long long)p->unsaid);
+	}
+	p->said = 0;
+	p->unsaid = 0;
 	p->again = true;
 	arm(p);
 }
@@ -345,7 +451,7 @@ on_watch(evutil_socket_t fd, short what, void *arg)
 			if ((ev.mask & IN_Q_OVERFLOW) != 0) {
 				p->again = true;
 			} else if (ev.len > 0) {
-				add_name(p, events + at + sizeof(ev));
+				add_news(p, events + at + sizeof(ev));
 			}
 		}
 	}
@@ -454,6 +560,7 @@ pickup_free(struct pickup *p)
 	if (p->watch != NULL) {
 		event_free(p->watch);
 	}
+	end_look(p);
 	if (p->fd != -1) {
 		(void)close(p->fd);
 	}

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -240,6 +241,102 @@ a_file_may_wait(void **state)
 	world_settle(&w);
 	assert_true(is_there(&w, NAME("1")));
 	assert_int_equal(spool_count(w.pg.spool), 1);
+	strbuf_clear(&b);
+	world_end(&w);
+}
+
+#define HOSTILE 3000
+#define GOOD    10
+
+/* Names that can neither be taken nor be called NAME.bad, and others that are
+   none of ours; by another user where that can be. */
+static void
+leave_hostile_names(struct world *w)
+{
+	int dir = openat(w->dirfd, "drop", O_RDONLY | O_DIRECTORY), status;
+	char name[64];
+	unsigned i;
+	pid_t pid;
+
+	assert_true(dir != -1);
+	pid = fork();
+	assert_true(pid != -1);
+	if (pid == 0) {
+		if (geteuid() == 0 && setuid(65534) == -1) {
+			_exit(2);
+		}
+		(void)umask(0);
+		for (i = 0; i < HOSTILE; i++) {
+			(void)snprintf(name, sizeof(name), "%032x.bad", i);
+			if (mkdirat(dir, name, 0777) == -1) {
+				_exit(1);
+			}
+			(void)snprintf(name, sizeof(name), "%032x.bad/x", i);
+			if (mkdirat(dir, name, 0777) == -1) {
+				_exit(1);
+			}
+			(void)snprintf(name, sizeof(name), "%032x", i);
+			if (mkdirat(dir, name, 0777) == -1) {
+				_exit(1);
+			}
+		}
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(close(dir), 0);
+}
+
+static unsigned
+hostile_left(struct world *w)
+{
+	char name[64];
+	unsigned i, n = 0;
+
+	for (i = 0; i < HOSTILE; i++) {
+		(void)snprintf(name, sizeof(name), "%032x", i);
+		n += is_there(w, name);
+	}
+	return n;
+}
+
+/* One user's names keep nobody else's mail waiting: neither what was there when
+   we started, nor what comes while we look at them. */
+static void
+hostile_names_block_nobody(void **state)
+{
+	struct world w;
+	struct strbuf b;
+	char name[64];
+	unsigned i;
+
+	(void)state;
+	world_begin(&w, "");
+	start_pickup(&w); /* makes the directory */
+	pickup_free(w.pg.pickup);
+	w.pg.pickup = NULL;
+	leave_hostile_names(&w);
+	strbuf_init(&b, 0);
+	make_file(&b, "", "ann", SL(TEXT));
+	for (i = 0; i < GOOD; i++) {
+		(void)snprintf(name, sizeof(name), "f%031x", i);
+		drop(&w, name, strbuf_slice(&b));
+	}
+	start_pickup(&w);
+	drop(&w, "e0000000000000000000000000000000", strbuf_slice(&b));
+	world_wait(&w, !is_there(&w,
+	    "e0000000000000000000000000000000"));
+	assert_true(hostile_left(&w) > HOSTILE / 2);
+	for (i = 0; i < GOOD; i++) {
+		(void)snprintf(name, sizeof(name), "f%031x", i);
+		world_wait(&w, !is_there(&w, name));
+	}
+	for (i = 0; i < HOSTILE; i++) {
+		(void)snprintf(name, sizeof(name), "%032x", i);
+		world_wait(&w, !is_there(&w, name));
+	}
+	world_settle(&w);
+	assert_int_equal(spool_count(w.pg.spool), GOOD + 1);
 	strbuf_clear(&b);
 	world_end(&w);
 }
@@ -546,6 +643,7 @@ main(void)
 		cmocka_unit_test(bad_files),
 		cmocka_unit_test(a_refused_recipient_is_kept_with_its_reason),
 		cmocka_unit_test(a_file_may_wait),
+		cmocka_unit_test(hostile_names_block_nobody),
 		cmocka_unit_test(one_question_for_many),
 		cmocka_unit_test(users_started_anew),
 		cmocka_unit_test(users_too_late),
