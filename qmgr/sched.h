@@ -273,9 +273,14 @@ bool sched_is_active(const struct sched *s, uint64_t qid, uint32_t index);
  */
 void sched_mark(struct sched *s, uint64_t qid, enum ipc_mark what,
     const char *reason, uint64_t token);
+/*
+ * What is flushed or released from here on is one act of an administrator: each
+ * dead destination is tried once for it, however many messages it is of.
+ */
+void sched_hurry(struct sched *s);
 /* Try all open recipients now. False: unknown, or on hold. */
 bool sched_flush(struct sched *s, uint64_t qid);
-/* The same for all that are deferred; returns how many. */
+/* The same for all that are deferred, as one act; returns how many. */
 uint64_t sched_flush_all(struct sched *s);
 
 /*

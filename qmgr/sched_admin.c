@@ -161,7 +161,6 @@ release_done(struct sched *s, struct entry *e, unsigned result)
 	if (result == 0) {
 		e->hold = false;
 		e->force = true;
-		s->flushes++;
 		e->crashes = 0;
 		resume(s, e);
 	}
@@ -244,12 +243,17 @@ flush(struct sched *s, struct entry *e)
 	return true; /* else it is being tried just now */
 }
 
+void
+sched_hurry(struct sched *s)
+{
+	s->flushes++;
+}
+
 bool
 sched_flush(struct sched *s, uint64_t qid)
 {
 	struct entry *e = sched_find(s, qid);
 
-	s->flushes++;
 	return e != NULL && flush(s, e);
 }
 
@@ -277,7 +281,7 @@ sched_flush_all(struct sched *s)
 	struct entry *e;
 	void **place;
 
-	s->flushes++;
+	sched_hurry(s);
 	while ((place = spool_index_each(&s->entries, &at)) != NULL) {
 		e = *place;
 		n += e->work == NULL && flush(s, e);

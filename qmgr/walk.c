@@ -523,6 +523,9 @@ walk_start(struct service *sv, struct ctl_session *cs, enum walk_act act,
 		w->n = 1;
 		w->whole = true;
 	}
+	if (act == WALK_FLUSH || act == WALK_RELEASE) {
+		sched_hurry(sv->q->s);
+	}
 	w->token = slots_add(&sv->walks, w);
 	if (w->token == 0) { /* bounded by the number of tools */
 		log_panic("qmgr: more tools than ids");

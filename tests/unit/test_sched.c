@@ -456,6 +456,7 @@ admin_does_something(struct world *w)
 		sched_mark(w->s, m->qid, IPC_MARK_HOLD, "by hand", 1);
 		break;
 	case 1:
+		sched_hurry(w->s);
 		sched_mark(w->s, m->qid, IPC_MARK_RELEASE, "", 2);
 		break;
 	case 2:
@@ -466,6 +467,7 @@ admin_does_something(struct world *w)
 		break;
 	default:
 		w->hurried++;
+		sched_hurry(w->s);
 		m->forced = sched_flush(w->s, m->qid) || m->forced;
 		break;
 	}

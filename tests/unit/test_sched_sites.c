@@ -385,11 +385,54 @@ test_flush_tries_the_dead(void **state)
 	w.sites[SITE].down = false;
 	w.hurried++;
 	m->forced = true;
+	sched_hurry(w.s);
 	assert_true(sched_flush(w.s, m->qid));
 	settle(&w);
 	assert_int_equal(w.delivers, before + 1);
 	assert_true(m->gone);
 	assert_false(world_is_dead(&w, SITE));
+	world_clear(&w);
+}
+
+/* Many are released, or flushed one by one, and the site is still dead: one act
+   of the administrator, one attempt; the next act is worth another. */
+static void
+test_one_act_is_one_probe(void **state)
+{
+	struct world w;
+	struct world_msg *m[20];
+	unsigned before, i, act;
+
+	(void)state;
+	begin_wide(&w, 22);
+	kill_site(&w);
+	for (i = 0; i < NELEMS(m); i++) {
+		m[i] = world_arrive(&w, 1, site);
+	}
+	settle(&w);
+	for (act = 0; act < 4; act++) {
+		for (i = 0; i < NELEMS(m); i++) {
+			sched_mark(w.s, m[i]->qid, IPC_MARK_HOLD, "by", 1);
+			settle(&w);
+		}
+		before = w.delivers;
+		w.hurried++;
+		sched_hurry(w.s);
+		for (i = 0; i < NELEMS(m); i++) {
+			m[i]->forced = true;
+			sched_mark(w.s, m[i]->qid, IPC_MARK_RELEASE, "", 2);
+			run(&w, 200); /* the probe's outcome comes meanwhile */
+			if (act % 2 == 1) {
+				(void)sched_flush(w.s, m[i]->qid);
+			}
+			run(&w, 200);
+			while (world_running(&w) > 0) {
+				world_finish(&w, 0, FATE_DEFERRED);
+			}
+		}
+		assert_int_equal(w.delivers, before + 1);
+		assert_true(world_is_dead(&w, SITE));
+	}
 	world_clear(&w);
 }
 
@@ -670,6 +713,7 @@ main(void)
 		cmocka_unit_test(test_greylisted),
 		cmocka_unit_test(test_many_sick),
 		cmocka_unit_test(test_flush_tries_the_dead),
+		cmocka_unit_test(test_one_act_is_one_probe),
 		cmocka_unit_test(test_flush_of_all_leaves_nothing),
 		cmocka_unit_test(test_notices),
 		cmocka_unit_test(test_nobody_to_tell),
