@@ -152,6 +152,7 @@ struct dest {
 	uint64_t failed_ms;  /* the last of them */
 	bool dead;           /* then also these: */
 	uint64_t retry_ms, backoff; /* backoff: seconds */
+	uint64_t salt;       /* spreads the messages, anew at each death */
 	uint64_t flushes;    /* s->flushes when it was tried last */
 	uint32_t epoch;      /* of the clock then */
 	char *esc, *reply, *relay;
@@ -279,7 +280,7 @@ struct sched {
 	struct heap rests;     /* destinations, by rest_ms */
 	TAILQ_HEAD(dests, dest) sick; /* by the time of their last failure */
 	uint32_t nsick;
-	uint64_t flushes;      /* counts what the administrator hurries */
+	uint64_t flushes;      /* counts the acts by which an administrator hurries */
 	struct agent agents[SCHED_AGENTS];
 
 	bool cleanup_up, take_out, stopping;
@@ -414,7 +415,7 @@ void sched_dests_update(struct sched *s);
 void sched_site_result(struct sched *s, const struct rcpt *rc,
     const struct sched_result *r);
 /* When a dead destination is tried again, in seconds; 0: it lives. */
-uint64_t sched_site_next_try(struct sched *s, const struct rcpt *rc);
+uint64_t sched_site_next_try(const struct sched *s, const struct rcpt *rc);
 /* One that was dead in an earlier life of ours. */
 struct sched_dead {
 	enum sched_transport transport;

@@ -75,24 +75,42 @@ sched_sites_reap(struct sched *s)
 	}
 }
 
-/* When those that wait for a dead destination are tried again: the first of
-   them will be the probe, the others come when its outcome is known. */
+/* When the probe is out, those that come meanwhile: in about a backoff, and so
+   that all who ask within one are told the same. */
 static uint64_t
-next_try(struct sched *s, const struct dest *d)
+after_probe_ms(const struct sched *s, const struct dest *d)
 {
+	uint64_t step = s->cfg.min_backoff > 0 ? s->cfg.min_backoff * 1000 : 1;
+
+	return d->retry_ms +
+	    ((s->mono_ms - d->retry_ms + step / 2) / step + 1) * step;
+}
+
+/*
+ * When those that wait for a dead destination are tried again: the first of
+ * them will be the probe, the others come when its outcome is known. Messages
+ * are spread; the recipients of one come together, for each time that it comes
+ * costs a reading of all of it.
+ */
+static uint64_t
+next_try(const struct sched *s, const struct dest *d, const struct work *w)
+{
+	const uint64_t place[] = { d->salt, w->entry->qid };
 	uint64_t at_ms = d->retry_ms > s->mono_ms ? d->retry_ms :
-	    s->mono_ms + s->cfg.min_backoff * 1000;
+	    after_probe_ms(s, d);
+	int64_t at_us = (int64_t)(at_ms * 1000) + s->skew_us + 999999;
 	uint64_t spread = d->backoff / SPREAD_SHARE;
 
-	return sched_now_s(s) + (at_ms - s->mono_ms + 999) / 1000 +
-	    sched_random(s) % (spread + 1);
+	return (at_us > 0 ? (uint64_t)at_us / 1000000 : 0) +
+	    siphash24(s->dest_key, place, sizeof(place)) % (spread + 1);
 }
 
 static void
 defer(struct sched *s, struct rcpt *rc, const struct dest *d)
 {
 	struct sched_outcome o = { FATE_DEFERRED, slice_of(d->esc),
-		slice_of(d->reply), slice_of(d->relay), next_try(s, d) };
+		slice_of(d->reply), slice_of(d->relay),
+		next_try(s, d, rc->work) };
 
 	uint64_t since_s = (s->mono_ms - d->failed_ms) / 1000;
 
@@ -144,6 +162,7 @@ die(struct sched *s, struct dest *d, const struct sched_result *r)
 	d->dead = true;
 	d->retry_ms = s->mono_ms + 1000 *
 	    sched_backoff(&s->cfg, d->backoff, sched_random(s));
+	d->salt = sched_random(s);
 	d->epoch = s->epoch;
 	d->flushes = s->flushes;
 	forget_reply(d);
@@ -171,6 +190,7 @@ sched_site_restore(struct sched *s, const struct sched_dead *in)
 	d->dead = true;
 	d->fails = SCHED_SITE_FAILURES;
 	d->failed_ms = s->mono_ms;
+	d->salt = sched_random(s);
 	d->epoch = s->epoch - 1; /* we have not tried it yet */
 	d->flushes = s->flushes;
 	d->esc = xslicedup(in->esc);
@@ -250,11 +270,11 @@ sched_site_result(struct sched *s, const struct rcpt *rc,
 }
 
 uint64_t
-sched_site_next_try(struct sched *s, const struct rcpt *rc)
+sched_site_next_try(const struct sched *s, const struct rcpt *rc)
 {
 	const struct dest *d = rc->job != NULL ? rc->job->dest : NULL;
 
-	return d != NULL && d->dead ? next_try(s, d) : 0;
+	return d != NULL && d->dead ? next_try(s, d, rc->work) : 0;
 }
 
 /* How many jobs may wait for the outcome of a probe, with one for `rc'. */

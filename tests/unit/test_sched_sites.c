@@ -368,6 +368,74 @@ test_many_sick(void **state)
 	world_clear(&w);
 }
 
+static unsigned
+distinct(uint64_t *at, unsigned n, uint64_t value)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		if (at[i] == value) {
+			return n;
+		}
+	}
+	at[n] = value;
+	return n + 1;
+}
+
+/* The recipients of a message for a dead site come due together, though its
+   pages come one by one; messages are spread. Twice: also those that a probe
+   of another message decides. */
+static void
+test_recipients_come_together(void **state)
+{
+	const unsigned users[] = { SITE, SITE, SITE, SITE, SITE, SITE };
+	struct world w;
+	struct world_msg *m[20];
+	uint64_t at[NELEMS(m)];
+	unsigned i, j, n, same, round;
+
+	(void)state;
+	begin_wide(&w, 21);
+	w.page = 2;
+	kill_site(&w);
+	for (i = 0; i < NELEMS(m); i++) {
+		m[i] = world_arrive(&w, 6, users);
+	}
+	for (round = 1; round <= 2; round++) {
+		for (i = 0; i < 170; i++) {
+			run(&w, 3); /* a page here, one there */
+			world_advance(&w, 1000);
+			if (i >= 100) {
+				world_settle(&w); /* also what cleanup failed */
+			}
+		}
+		for (i = n = same = 0; i < NELEMS(m); i++) {
+			n = distinct(at, n, m[i]->rcpts[0].next_at);
+			for (j = 1; j < 6; j++) {
+				/* else cleanup failed to read its page */
+				if (m[i]->rcpts[j].attempt !=
+				    m[i]->rcpts[0].attempt) {
+					continue;
+				}
+				assert_int_equal(m[i]->rcpts[j].next_at,
+				    m[i]->rcpts[0].next_at);
+				same++;
+			}
+		}
+		assert_in_range(n, 8, NELEMS(m));
+		assert_true(same > NELEMS(m) * 5 / 2);
+		while (m[0]->rcpts[0].attempt == round) { /* dead still */
+			world_advance(&w, 1000);
+			world_settle(&w);
+		}
+		for (i = 0; i < 60; i++) { /* all that were due with it */
+			world_advance(&w, 1000);
+			world_settle(&w);
+		}
+	}
+	world_clear(&w);
+}
+
 /* A flush does not wait for the retry time. */
 static void
 test_flush_tries_the_dead(void **state)
@@ -712,6 +780,7 @@ main(void)
 		cmocka_unit_test(test_rate_delay),
 		cmocka_unit_test(test_greylisted),
 		cmocka_unit_test(test_many_sick),
+		cmocka_unit_test(test_recipients_come_together),
 		cmocka_unit_test(test_flush_tries_the_dead),
 		cmocka_unit_test(test_one_act_is_one_probe),
 		cmocka_unit_test(test_flush_of_all_leaves_nothing),

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "qmgr/simulate.h"
 #include "tests/unit/unit.h"
@@ -169,6 +170,30 @@ test_many(void **state)
 	simulate_free(sim);
 }
 
+/* One message of hundreds of recipients to a next hop that is not reached: it
+   comes due as a whole, so a day of it is few attempts, and quick. */
+static void
+test_many_recipients_of_a_dead_next_hop(void **state)
+{
+	struct simulation *sim = simulate_new(&cfg, NOW);
+	struct simulate_rcpt in = deferred(1);
+	const clock_t before = clock();
+	unsigned i;
+
+	(void)state;
+	in.reply = SL("4.4.1 connection refused");
+	for (i = 0; i < 900; i++) {
+		assert_true(simulate_add(sim, &in));
+	}
+	assert_int_equal(simulate_run(sim, 7 * DAY, false, tick, NULL),
+	    7 * DAY);
+	assert_int_equal(message(sim, 0).end, SIMULATE_EXPIRED);
+	assert_in_range(message(sim, 0).attempts, 90, 1000);
+	/* some 0.1 s, and minutes when each comes at a time of its own */
+	assert_true((clock() - before) / CLOCKS_PER_SEC < 20);
+	simulate_free(sim);
+}
+
 int
 main(void)
 {
@@ -177,6 +202,7 @@ main(void)
 		cmocka_unit_test(test_never_tried_and_assumed_delivered),
 		cmocka_unit_test(test_holds),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_many_recipients_of_a_dead_next_hop),
 	};
 
 	return cmocka_run_group_tests_name("simulate", tests, NULL, NULL);
