@@ -123,26 +123,46 @@ answer_get(struct fix *f, const struct ipc_msg *m)
 }
 
 static void
-answer_mark(struct fix *f, const struct ipc_msg *m)
+answer_mark(struct fix *f, const struct fake_mark *k)
 {
-	uint64_t i = ipc_u(m, 0) - QID0;
+	uint64_t i = k->qid - QID0;
 	bool here = i < MSGS && f->msgs[i].here;
 
-	f->marks += ipc_u(m, 1) != IPC_MARK_CRASHED;
-	if (here && ipc_u(m, 1) == IPC_MARK_HOLD) {
+	if (here && k->what == IPC_MARK_HOLD) {
 		f->msgs[i].hold = true;
-	} else if (here && ipc_u(m, 1) == IPC_MARK_RELEASE) {
+	} else if (here && k->what == IPC_MARK_RELEASE) {
 		f->msgs[i].hold = false;
-	} else if (ipc_u(m, 1) == IPC_MARK_CRASHED) {
+	} else if (k->what == IPC_MARK_CRASHED) {
 		f->crashes++;
 	} else if (here) {
 		f->msgs[i].here = false;
 	}
-	ipc_begin(f->cleanup, IPC_MARKED, m->tid);
-	ipc_put_u(f->cleanup, ipc_u(m, 0));
+	ipc_begin(f->cleanup, IPC_MARKED, k->tid);
+	ipc_put_u(f->cleanup, k->qid);
 	ipc_put_u(f->cleanup, here ? 0 : 1);
 	ipc_put_str(f->cleanup, "");
 	ipc_end(f->cleanup);
+}
+
+static void
+take_mark(struct fix *f, const struct ipc_msg *m)
+{
+	const struct fake_mark k = { ipc_u(m, 0), ipc_u(m, 1), m->tid };
+
+	f->marks += k.what != IPC_MARK_CRASHED;
+	if (f->keep_marks) {
+		assert_true(f->nkept < MSGS);
+		f->kept[f->nkept++] = k;
+	} else {
+		answer_mark(f, &k);
+	}
+}
+
+void
+fake_marked(struct fix *f)
+{
+	assert_true(f->nkept > 0);
+	answer_mark(f, &f->kept[--f->nkept]);
 }
 
 static void
@@ -191,7 +211,7 @@ cleanup_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 		answer_notice(f, m);
 		return true;
 	case IPC_MARK:
-		answer_mark(f, m);
+		take_mark(f, m);
 		return true;
 	case IPC_LOAD:
 		ipc_begin(f->cleanup, IPC_LOADED, m->tid);

@@ -31,6 +31,11 @@ struct given {
 	uint32_t index, attempt;
 };
 
+struct fake_mark {
+	uint64_t qid, what;
+	uint32_t tid;
+};
+
 struct fix {
 	struct event_base *base;
 	struct settings set;
@@ -40,6 +45,9 @@ struct fix {
 	struct ipc_chan *cleanup;
 	struct fake_msg msgs[MSGS];
 	bool mute, cleanup_closed; /* mute: answers nothing but TAKE */
+	bool keep_marks;           /* until fake_marked() */
+	struct fake_mark kept[MSGS];
+	unsigned nkept;
 	unsigned refuse;           /* the next FATES fail */
 	bool taking, bad_page;
 	uint32_t take_id;
@@ -65,6 +73,8 @@ void fake_end(struct fix *f);
 void fake_start_cleanup(struct fix *f);
 /* Message i, with n recipients. */
 void fake_arrive(struct fix *f, unsigned i, unsigned n);
+/* The answer to one of the MARKs that were kept. */
+void fake_marked(struct fix *f);
 void fake_start_agent(struct fix *f);
 void fake_hello(struct fix *f, const struct given *running, unsigned n);
 void fake_result(struct fix *f, const struct given *g, unsigned fate);

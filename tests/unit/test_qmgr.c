@@ -319,6 +319,42 @@ test_service(void **state)
 	fake_end(&f);
 }
 
+/* Who waits for an act for more than a second is told how far it is. */
+static void
+test_progress(void **state)
+{
+	struct fix f;
+	uint64_t from;
+	unsigned i;
+
+	(void)state;
+	fake_begin(&f);
+	for (i = 0; i < 3; i++) {
+		fake_arrive(&f, i, 1);
+	}
+	f.keep_marks = true;
+	f.q.ipc_timeout_ms = 20000; /* cleanup is not given up meanwhile */
+	WAIT(&f, sched_known(f.q.s) == 3);
+	from = qmgr_mono_ms();
+	fake_ask(&f, "hold all");
+	WAIT(&f, f.marks == 3);
+	fake_marked(&f);
+	fake_turns(&f, 5);
+	assert_true(f.rows == 0 || qmgr_mono_ms() - from >= 1000);
+	WAIT(&f, qmgr_mono_ms() - from > 1500);
+	fake_marked(&f);
+	WAIT(&f, f.rows > 0);
+	assert_non_null(memmem(f.row, sizeof(f.row), "_progress", 9));
+	assert_non_null(memmem(f.row, sizeof(f.row),
+	    "3 of 3 messages looked at, ", 27));
+	assert_false(f.ended);
+	fake_marked(&f);
+	WAIT(&f, f.ended);
+	assert_int_equal(f.exit, 0);
+	assert_string_equal(f.text, "3 messages on hold");
+	fake_end(&f);
+}
+
 static void
 test_service_bad_words(void **state)
 {
@@ -495,6 +531,7 @@ main(void)
 		cmocka_unit_test(test_qmgr_was_restarted),
 		cmocka_unit_test(test_bounce),
 		cmocka_unit_test(test_service),
+		cmocka_unit_test(test_progress),
 		cmocka_unit_test(test_service_bad_words),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_stop),
