@@ -214,17 +214,6 @@ journal_scan(int spool_fd, journal_entry_cb *cb,
 	return ret;
 }
 
-static void
-no_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
-    struct slice body)
-{
-	(void)arg;
-	(void)lsn;
-	(void)kind;
-	(void)qid;
-	(void)body;
-}
-
 /* Oldest first: what is left by a crash is the end of the journal, whose start
    says that it is empty. */
 static int
@@ -255,7 +244,7 @@ journal_remove(int spool_fd)
 	if (dir == -1) {
 		return errno == ENOENT ? 0 : -1;
 	}
-	ret = journal_read(dir, no_entry, NULL, NULL, &r, &found);
+	ret = journal_read(dir, NULL, NULL, NULL, &r, &found);
 	saved = errno;
 	if (ret == 0) {
 		if (r.entries == 0 && r.bad == 0 &&
