@@ -337,7 +337,7 @@ wait_sem(sem_t *s)
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += 60;
+	ts.tv_sec += 20;
 	while (sem_timedwait(s, &ts) == -1) {
 		assert_int_equal(errno, EINTR);
 	}
