@@ -473,8 +473,8 @@ walk_on(struct walk *w)
 	int turn = 0;
 
 	qmgr_time(w->sv->q);
+	end_reads(w); /* first: on_view() relies on it */
 	say_progress(w);
-	end_reads(w);
 	while (!is_busy(w) && more_ids(w)) {
 		if (ctl_is_full(w->cs) || turn++ == TURN_IDS) {
 			ctl_on_room(w->cs, on_room, w);
