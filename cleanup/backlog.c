@@ -71,8 +71,15 @@ next_scanned(struct backlog *b, const struct spool *sp, uint64_t *qid)
 	if (b->page_at == b->page_n) {
 		return false;
 	}
-	*qid = b->page[b->page_at++];
+	*qid = b->reached = b->page[b->page_at++];
 	return true;
+}
+
+uint64_t
+backlog_reached(const struct backlog *b)
+{
+	return b->page_at == b->page_n && b->after >= b->end ? UINT64_MAX :
+	    b->reached;
 }
 
 static bool

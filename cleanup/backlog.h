@@ -23,6 +23,7 @@ struct backlog {
 	uint64_t after, end;
 	uint64_t page[BACKLOG_PAGE];
 	size_t page_at, page_n;
+	uint64_t reached; /* the newest of the scan that was taken */
 	/* the others, from `head' on; bounded by what the spool holds */
 	uint64_t *fresh;
 	size_t head, n, cap;
@@ -39,5 +40,7 @@ void backlog_accepted(struct backlog *b, uint64_t qid);
 void backlog_add(struct backlog *b, uint64_t qid);
 /* Take the next; false when there is none. */
 bool backlog_next(struct backlog *b, const struct spool *sp, uint64_t *qid);
+/* All of the scan up to this id has been taken; UINT64_MAX: the whole scan. */
+uint64_t backlog_reached(const struct backlog *b);
 
 #endif

@@ -26,6 +26,7 @@ struct queue_service {
 	struct ipc_chan *ch;    /* NULL: none just now */
 	uint32_t epoch;         /* counts channels: older questions are void */
 	struct backlog backlog; /* not handed out on this channel yet */
+	uint64_t scanned; /* how far the scan is, as qmgr was told */
 	struct event *turn;     /* goes on with TAKE */
 	uint64_t *later;        /* could not be read; see on_retry() */
 	size_t nlater;
@@ -147,6 +148,22 @@ read_one(struct queue_service *s, uint64_t qid)
 	spool_info_get(s->pg->spool, qid, on_taken, a);
 }
 
+/* What has been read is on its way to qmgr: how far is the scan? Told a TAKE
+   at a time, and once when it is over. */
+static void
+say_scanned(struct queue_service *s)
+{
+	uint64_t reached = backlog_reached(&s->backlog);
+
+	if (reached > s->scanned &&
+	    (reached == UINT64_MAX || s->taken == s->take_max)) {
+		s->scanned = reached;
+		ipc_begin(s->ch, IPC_SCANNED, 0);
+		ipc_put_u(s->ch, reached);
+		ipc_end(s->ch);
+	}
+}
+
 /* Go on with the TAKE in hand: read more, or end it. */
 static void
 take_on(struct queue_service *s)
@@ -164,6 +181,9 @@ take_on(struct queue_service *s)
 		read_one(s, qid);
 	}
 	s->in_turn = false;
+	if (s->reading == 0) {
+		say_scanned(s);
+	}
 	if (s->reading > 0 || s->taken < s->take_max) {
 		return; /* on_taken, on_spool_accepted or on_drained goes on */
 	}
@@ -582,6 +602,7 @@ forget(struct queue_service *s)
 	ipc_chan_free(s->ch);
 	s->ch = NULL;
 	backlog_clear(&s->backlog);
+	s->scanned = 0;
 	s->nlater = 0;
 	(void)event_del(s->retry);
 }

@@ -173,6 +173,9 @@ enum ipc_role {
 	M(413, KEEP, QMGR, CLEANUP, "b:text",                                  \
 	    "keep this text beside the queue; it replaces the one before")     \
 	M(414, KEPT, CLEANUP, QMGR, "u:error s:reason", "durable (error 0)")   \
+	M(415, SCANNED, CLEANUP, QMGR, "u:queue_id",                           \
+	    "all that was in the spool when this channel came, up to this id, "\
+	    "has been handed out; UINT64_MAX: all of it")                      \
 	/* -- qmgr and the delivery agents ---------------------------------- */\
 	M(500, DELIVER, QMGR, AGENT,                                           \
 	    "u:queue_id u:cookie u:arrived_us u:size u:flags "                 \

@@ -230,6 +230,17 @@ on_loaded(struct qmgr *q, const struct ipc_msg *m)
 	return true;
 }
 
+/* Of a second channel's scan: what the first told of is known still. */
+static bool
+on_scanned(struct qmgr *q, const struct ipc_msg *m)
+{
+	if (ipc_u(m, 0) > q->scanned) {
+		q->scanned = ipc_u(m, 0);
+		q->ops->scanned(q->arg);
+	}
+	return true;
+}
+
 static bool
 on_kept(struct qmgr *q, const struct ipc_msg *m)
 {
@@ -260,6 +271,7 @@ qmgr_cleanup_answer(struct qmgr *q, const struct ipc_msg *m)
 		{ IPC_NOTICED, on_noticed },
 		{ IPC_LOADED, on_loaded },
 		{ IPC_KEPT, on_kept },
+		{ IPC_SCANNED, on_scanned },
 	};
 	size_t i;
 

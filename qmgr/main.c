@@ -102,6 +102,14 @@ on_kept(void *arg, struct slice text)
 	service_kept(&p->sv, text);
 }
 
+static void
+on_scanned(void *arg)
+{
+	struct program *p = arg;
+
+	service_scanned(&p->sv);
+}
+
 /* A peer that lives has disconnected us, and only a restart of ours makes
    master hand out a fresh channel. */
 static void
@@ -123,6 +131,7 @@ on_stopped(void *arg)
 static const struct qmgr_ops qmgr_ops = {
 	.marked = on_marked,
 	.kept = on_kept,
+	.scanned = on_scanned,
 	.lost = on_lost,
 	.stopped = on_stopped,
 };

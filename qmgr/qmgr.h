@@ -46,6 +46,8 @@ struct qmgr_ops {
 	/* What sched_keep_wanted() said is durable, up to sched_keep_done();
 	   or (text) why not: it is tried again. */
 	void (*kept)(void *arg, struct slice text);
+	/* q->scanned has grown. */
+	void (*scanned)(void *arg);
 	/* A peer has been gone for ipc_timeout: only a restart helps. */
 	void (*lost)(void *arg, const char *peer);
 	/* After qmgr_stop(): nothing is in hand any more. */
@@ -68,6 +70,8 @@ struct qmgr {
 	struct slots slots;
 	struct asks asks;        /* by deadline */
 	uint32_t take_id;
+	uint64_t scanned; /* what was in the spool when cleanup's channel came
+	                     is known up to this id; UINT64_MAX: all of it */
 	uint64_t cleanup_gone_ms; /* 0: it is there */
 	/* to_agent.c */
 	struct agent_link {

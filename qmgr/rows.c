@@ -117,8 +117,11 @@ add_domain_hold(struct strbuf *b, struct slice address, uint64_t until)
 
 static void
 add_rcpt(struct ctl_session *cs, const struct sched_entry_in *in,
-    struct slice hold_reason, const struct rcpt_item *r, bool deferred)
+    struct slice hold_reason, const struct rcpt_item *r, enum sched_state state,
+    bool held)
 {
+	bool deferred = state == SCHED_S_DEFERRED;
+
 	ctl_row_s(cs, "sender", in->reverse_path);
 	ctl_row_s(cs, "recipient", r->address);
 	ctl_row_s(cs, "_original_recipient", r->original);
@@ -126,7 +129,10 @@ add_rcpt(struct ctl_session *cs, const struct sched_entry_in *in,
 	ctl_row_s(cs, "_next_hop", r->next_hop);
 	ctl_row_u(cs, "attempts", r->attempt);
 	service_row_time(cs, "next_try", deferred ? r->next_at : 0);
-	ctl_row_u(cs, "_next_at", deferred ? r->next_at : 0);
+	/* its domain may be on hold, and it may be tried for all that */
+	ctl_row_u(cs, "_next_at", state == SCHED_S_ACTIVE || held ? 0 :
+	    r->next_at);
+	ctl_row_u(cs, "_message_held", held);
 	add_reply(cs, r, hold_reason.n > 0);
 	ctl_row_s(cs, "hold_reason", hold_reason);
 }
@@ -224,8 +230,8 @@ service_rows(const struct qmgr *q, struct ctl_session *cs,
 		h = head_of(in, state);
 		ctl_row_begin(cs);
 		add_message(cs, &h);
-		add_rcpt(cs, in, strbuf_slice(&why), &r,
-		    state == SCHED_S_DEFERRED);
+		add_rcpt(cs, in, strbuf_slice(&why), &r, state,
+		    info.state == SCHED_S_HOLD);
 		ctl_row_end(cs);
 	}
 	strbuf_clear(&why);

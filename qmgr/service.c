@@ -204,6 +204,14 @@ ask_brief(void *arg, struct ctl_session *cs, const struct slice *words,
 }
 
 /* By "sender", or "destination"; of those with a "status=". */
+/* The end of what was told from memory. */
+static void
+end_memory(const struct service *sv, struct ctl_session *cs)
+{
+	ctl_end(cs, 0, "%s", service_is_scanning(sv) ? "the queue is being "
+	    "read in: there are more messages than these" : "");
+}
+
 static void
 ask_summary(void *arg, struct ctl_session *cs, const struct slice *words,
     unsigned nwords)
@@ -234,7 +242,7 @@ ask_summary(void *arg, struct ctl_session *cs, const struct slice *words,
 	}
 	qmgr_time(sv->q);
 	service_summary(sv->q->s, cs, by, f.state);
-	ctl_end(cs, 0, "%s", "");
+	end_memory(sv, cs);
 }
 
 static void
@@ -256,7 +264,7 @@ ask_count(void *arg, struct ctl_session *cs, const struct slice *words,
 	ctl_row_u(cs, "_recipients_in_memory", n.rcpts);
 	ctl_row_u(cs, "_destinations", n.destinations);
 	ctl_row_end(cs);
-	ctl_end(cs, 0, "%s", "");
+	end_memory(sv, cs);
 }
 
 static void
@@ -371,6 +379,23 @@ service_clear(struct service *sv)
 	}
 	slots_clear(&sv->walks);
 	service_keeps_clear(sv);
+}
+
+bool
+service_is_scanning(const struct service *sv)
+{
+	return sv->q->scanned != UINT64_MAX;
+}
+
+void
+service_scanned(struct service *sv)
+{
+	struct walk *w;
+	uint32_t place = 0;
+
+	while ((w = slots_next(&sv->walks, &place)) != NULL) {
+		walk_scanned(w);
+	}
 }
 
 void

@@ -47,6 +47,11 @@ void service_marked(struct service *sv, uint64_t token, uint64_t qid,
 /* ops->kept of qmgr. */
 void service_kept(struct service *sv, struct slice error);
 
+/* ops->scanned of qmgr. */
+void service_scanned(struct service *sv);
+/* True: messages that wait in the spool are not all known yet. */
+bool service_is_scanning(const struct service *sv);
+
 /* -- service_domain.c ----------------------------------------------------------- */
 
 /* "hold domain ..." and "release domain ...": true, and the tool gets its
@@ -85,6 +90,8 @@ struct walk_filter {
  */
 void walk_start(struct service *sv, struct ctl_session *cs, enum walk_act act,
     const struct walk_filter *f, bool limited);
+/* More of the queue is known. May end it. */
+void walk_scanned(struct walk *w);
 void walk_marked(struct walk *w, uint64_t qid, unsigned result,
     struct slice text);
 

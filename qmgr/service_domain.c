@@ -82,15 +82,17 @@ service_keeps_clear(struct service *sv)
 static bool
 is_domain(struct slice name)
 {
+	char before = '.', c; /* no label is empty */
 	size_t i;
 
-	for (i = 0; i < name.n; i++) {
-		if (!ascii_isalnum(name.p[i]) && name.p[i] != '.' &&
-		    name.p[i] != '-' && name.p[i] != '_') {
+	for (i = 0; i < name.n; i++, before = c) {
+		c = name.p[i];
+		if (c == '.' ? before == '.' : !ascii_isalnum(c) && c != '-' &&
+		    c != '_') {
 			return false;
 		}
 	}
-	return name.n > 0 && name.n <= SCHED_DOMAIN_LEN;
+	return before != '.' && name.n <= SCHED_DOMAIN_LEN;
 }
 
 void
@@ -169,7 +171,8 @@ service_asks_domain(struct service *sv, struct ctl_session *cs,
 		return false;
 	}
 	if (!is_domain(words[2])) {
-		ctl_end(cs, EX_USAGE, "no domain");
+		ctl_end(cs, EX_USAGE, "%.*s is no domain that an address can "
+		    "have", SLF(words[2]));
 	} else if (slice_eq(words[0], SL("hold"))) {
 		hold_domain(sv, cs, words, nwords);
 	} else {
@@ -197,7 +200,7 @@ add_row(struct ctl_session *cs, const struct sched_dest_info *d,
 	ctl_row_u(cs, "outside", d->outside);
 	ctl_row_u(cs, "failures", d->fails);
 	service_row_time(cs, "until", d->until);
-	ctl_row_u(cs, "_until", d->until);
+	ctl_row_u(cs, "_until_at", d->until);
 	strbuf_reset(&b);
 	if (d->reply != NULL) {
 		(void)strbuf_printf(&b, "%s %s", d->esc, d->reply);

@@ -1,6 +1,7 @@
 /*
- * A walk visits the messages that are known when it starts, in the order of
- * their ids, and lists them or acts on them. It keeps one page of ids; of the
+ * A walk visits the messages that are queued when it starts, in the order of
+ * their ids, and lists them or acts on them. While cleanup is still handing them
+ * over (after a start) it follows, and ends behind the last of them. It keeps one page of ids; of the
  * messages that it has to read, WALK_AHEAD at most are on their way, and told in
  * order, whatever the order of the answers.
  */
@@ -38,7 +39,8 @@ struct walk {
 	enum walk_act act;
 	struct walk_filter f;
 	bool limited, whole;    /* whole: no more ids than ids[] */
-	uint64_t ids[WALK_IDS], last; /* last: newer ones are not looked at */
+	uint64_t ids[WALK_IDS], after; /* after: the last that was in ids[] */
+	uint64_t last; /* newer ones are not looked at; UINT64_MAX: all are */
 	size_t n, at;
 	struct visit reads[WALK_AHEAD]; /* a ring */
 	unsigned first, nreads;
@@ -146,6 +148,9 @@ say_progress(struct walk *w)
 	}
 	w->progress_ms = qmgr_mono_ms() + PROGRESS_MS;
 	strbuf_init(&b, 0);
+	if (service_is_scanning(w->sv)) {
+		(void)strbuf_printf(&b, "the queue is being read in, ");
+	}
 	(void)strbuf_printf(&b, "%" PRIu64 " of %" PRIu64 " messages looked at, "
 	    "%" PRIu64 " %s", w->seen, w->of, w->done, acts[w->act].done);
 	ctl_row_begin(w->cs);
@@ -412,18 +417,63 @@ read_one(struct walk *w, uint64_t qid)
 
 /* -- the way ---------------------------------------------------------------------- */
 
-/* Are there more ids? */
+/* Up to where is everything known that is to be visited? */
+static uint64_t
+known_to(struct walk *w)
+{
+	const struct qmgr *q = w->sv->q;
+
+	if (service_is_scanning(w->sv)) {
+		return q->scanned < w->last ? q->scanned : w->last;
+	}
+	if (w->last == UINT64_MAX) { /* the scan has ended meanwhile */
+		w->last = sched_last(q->s);
+		w->of = sched_known(q->s);
+	}
+	return w->last;
+}
+
+static void
+list_ids(struct walk *w)
+{
+	uint64_t to = known_to(w);
+
+	w->n = sched_list(w->sv->q->s, w->after, w->ids, WALK_IDS);
+	w->at = 0;
+	w->whole = w->n < WALK_IDS;
+	while (w->n > 0 && w->ids[w->n - 1] > to) {
+		w->n--;
+		w->whole = true;
+	}
+	if (w->n > 0) {
+		w->after = w->ids[w->n - 1];
+	}
+	w->whole = w->whole && to == w->last;
+}
+
+/* The one that is asked for, when it is known, or cannot be any more. */
+static void
+list_one(struct walk *w)
+{
+	struct sched_info info;
+
+	sched_info(w->sv->q->s, w->f.qid, &info);
+	w->whole = info.state != SCHED_S_UNKNOWN || w->f.qid <= known_to(w) ||
+	    !service_is_scanning(w->sv);
+	w->n = w->whole;
+	w->at = 0;
+	w->ids[0] = w->f.qid;
+}
+
+/* Is there a next one? None, and not `whole': more must be known first. */
 static bool
 more_ids(struct walk *w)
 {
 	if (w->at == w->n && !w->whole) {
-		w->n = sched_list(w->sv->q->s, w->ids[WALK_IDS - 1], w->ids,
-		    WALK_IDS);
-		w->at = 0;
-		w->whole = w->n < WALK_IDS;
-		while (w->n > 0 && w->ids[w->n - 1] > w->last) {
-			w->n--;
-			w->whole = true;
+		if (w->f.one) {
+			list_one(w);
+		} else {
+			list_ids(w);
 		}
 	}
 	return w->at < w->n;
@@ -484,8 +534,16 @@ walk_on(struct walk *w)
 	}
 	if (w->nreads > 0 && w->reads[w->first].view == 0) {
 		ctl_on_room(w->cs, on_room, w); /* it has been full */
-	} else if (w->nreads == 0 && w->marks == 0) {
+	} else if (w->nreads == 0 && w->marks == 0 && w->whole) {
 		walk_end(w);
+	}
+}
+
+void
+walk_scanned(struct walk *w)
+{
+	if (w->at == w->n && !w->whole) {
+		walk_on(w);
 	}
 }
 
@@ -517,12 +575,7 @@ walk_start(struct service *sv, struct ctl_session *cs, enum walk_act act,
 	w->limited = limited;
 	w->progress_ms = qmgr_mono_ms() + PROGRESS_MS;
 	w->of = sched_known(sv->q->s);
-	w->last = sched_last(sv->q->s);
-	if (f->one) {
-		w->ids[0] = f->qid;
-		w->n = 1;
-		w->whole = true;
-	}
+	w->last = service_is_scanning(sv) ? UINT64_MAX : sched_last(sv->q->s);
 	if (act == WALK_FLUSH || act == WALK_RELEASE) {
 		sched_hurry(sv->q->s);
 	}

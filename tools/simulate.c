@@ -64,10 +64,11 @@ static bool
 read_recipient(struct reader *r, struct slice row)
 {
 	struct simulate_rcpt in = { .hold = false };
-	struct slice id = SL(""), status = SL("");
+	struct slice id = SL("");
+	uint64_t held = 0;
 	const struct column wanted[] = {
 		{ "queue_id", &id, NULL },
-		{ "status", &status, NULL },
+		{ "_message_held", NULL, &held },
 		{ "size", NULL, &in.size },
 		{ "_arrival_time", NULL, &in.arrived_s },
 		{ "sender", &in.sender, NULL },
@@ -80,7 +81,7 @@ read_recipient(struct reader *r, struct slice row)
 	};
 
 	read_columns(row, wanted, NELEMS(wanted));
-	in.hold = slice_eq(status, SL("hold"));
+	in.hold = held != 0;
 	if (in.attempts == 0) {
 		in.reply = SL(""); /* why it was not tried is no reply */
 	}
@@ -104,7 +105,7 @@ read_destination(struct reader *r, struct slice row)
 	const struct column wanted[] = {
 		{ "destination", &name, NULL },
 		{ "status", &status, NULL },
-		{ "_until", NULL, &until },
+		{ "_until_at", NULL, &until },
 	};
 	const struct slice kind = SL("domain:");
 
@@ -195,11 +196,11 @@ put_messages(const struct simulation *sim, struct rows_out *out)
 		route_of(&m, &route);
 		row_add_s(&row, "destination", strbuf_slice(&route));
 		add_time(&row, "first_try", m.first_try_s);
-		row_add_u(&row, "_first_try", m.first_try_s);
+		row_add_u(&row, "_first_try_at", m.first_try_s);
 		row_add_u(&row, "attempts", m.attempts);
 		row_add_s(&row, "end", slice_of(simulate_end_name(m.end)));
 		add_time(&row, "at", m.end_s);
-		row_add_u(&row, "_at", m.end_s);
+		row_add_u(&row, "_end_at", m.end_s);
 		rows_put(out, strbuf_slice(&row));
 	}
 	strbuf_clear(&route);
@@ -218,7 +219,7 @@ put_times(const struct simulation *sim, struct rows_out *out)
 		simulate_slot(sim, i, &slot);
 		strbuf_reset(&row);
 		add_time(&row, "from", slot.from_s);
-		row_add_u(&row, "_from", slot.from_s);
+		row_add_u(&row, "_from_at", slot.from_s);
 		row_add_u(&row, "attempts", slot.attempts);
 		for (e = SIMULATE_WAITS + 1; e < SIMULATE_ENDS; e++) {
 			row_add_u(&row, simulate_end_name(
@@ -262,7 +263,7 @@ put_sum(struct rows_out *out, struct slice route, const struct sum *s)
 	row_add_u(&row, "messages", s->n);
 	row_add_u(&row, "attempts", s->attempts);
 	add_time(&row, "first_try", s->first_try_s);
-	row_add_u(&row, "_first_try", s->first_try_s);
+	row_add_u(&row, "_first_try_at", s->first_try_s);
 	for (e = 0; e < SIMULATE_ENDS; e++) {
 		row_add_u(&row, simulate_end_name((enum simulate_end)e),
 		    s->ends[e]);

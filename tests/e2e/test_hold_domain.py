@@ -1,6 +1,7 @@
 """A domain on hold, and what is known of destinations: shown, kept, released."""
 import json
 import re
+import time
 
 import pytest
 
@@ -67,12 +68,50 @@ def test_until_a_time(relay, port):
         sink.stop()
 
 
+def once(pairs):
+    """Of json.loads(): the same name twice is no JSON that everybody reads (RFC 8259, 4)."""
+    names = [name for name, _ in pairs]
+    assert len(set(names)) == len(names), names
+    return dict(pairs)
+
+
+def rows(m, *words):
+    r = m.veredus(*words)
+    assert r.returncode == 0, r
+    return [json.loads(line, object_pairs_hook=once) for line in r.stdout.splitlines()]
+
+
+def test_simulate_knows_a_domain_on_hold_from_a_message_on_hold(make):
+    """The message goes on to its other recipients, and to this one after the hold."""
+    m = make(relayhost='[127.0.0.1]:1', minimal_backoff_time='10m', maximal_backoff_time='30m')
+    m.start()
+    for i in range(3):
+        m.send([f'x{i}@far.test', f'y{i}@near.test'])
+    wait_until(lambda: len(m.queue()) == 6 and all(r['attempts'] for r in m.queue()), 'all were tried')
+    assert m.veredus('hold', 'domain', 'far.test', 'until', '3h').returncode == 0
+    wait_until(lambda: sum(r['status'] == 'hold' for r in m.queue()) == 3, 'on hold')
+    held = [r for r in m.queue() if r['status'] == 'hold']
+    assert m.veredus('hold', held[0]['queue_id']).returncode == 0
+    by_id = {r['queue_id']: r for r in rows(m, 'queue', '--simulate', '6h', '-j', 'by=message')}
+    assert by_id.pop(held[0]['queue_id'])['end'] == 'hold'
+    for r in by_id.values():
+        assert r['end'] == 'waits' and r['attempts'] > 2, r
+        assert r['first_try_at'] < time.time() + 1200, r
+    [total, *_] = rows(m, 'queue', '--simulate', '6h', '-j')
+    assert (total['messages'], total['hold'], total['waits']) == (3, 1, 2), total
+    for words in (['queue', '--simulate', '6h', 'by=time'], ['queue', '-d'], ['queue'], ['queue', '-b'], ['queue', '-s'],
+                  ['queue', 'count'], ['status'], ['spool', 'status'], ['spool', 'check'], ['config']):
+        assert rows(m, words[0], '-j', *words[1:]), words
+
+
 @pytest.mark.parametrize('words, code', [
     (['held.test', 'until', 'soon'], 64),
     (['held.test', 'until', '2001-01-01'], 64),
     (['held.test', 'until'], 64),
     (['held.test', 'until', '1h', 'more'], 64),
     (['x@held.test'], 64),
+    (['.held.test'], 64),
+    (['held..test'], 64),
 ])
 def test_bad_words(relay, words, code):
     r = relay.veredus('hold', 'domain', *words)

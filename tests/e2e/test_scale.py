@@ -110,7 +110,7 @@ def test_the_start_lists_and_bulk_actions(make):
     rows = [json.loads(line) for line in r.stdout.splitlines()]
     assert rows[0]['destination'] == 'TOTAL' and rows[0]['messages'] == rows[0]['waits'] == N
     assert rows[0]['attempts'] > DOMAINS and len(rows) == 102
-    assert rows[1]['destination'] == 'smtp:d0.test' and rows[1]['first_try'] > time.time() + 3600
+    assert rows[1]['destination'] == 'smtp:d0.test' and rows[1]['first_try_at'] > time.time() + 3600
     row = json.loads(m.veredus('queue', '-j', 'destination=d7.test', 'age=3000').stdout.splitlines()[0])
     assert row['attempts'] == 1, 'the real one has not moved'
 
@@ -135,3 +135,20 @@ def test_the_start_lists_and_bulk_actions(make):
     assert count(m)['total'] == 0
     m.stop()
     assert m.queue_files() == []
+
+
+def test_an_act_just_after_a_start_is_whole(make):
+    """Messages that qmgr does not know of yet are no less queued."""
+    n = 20000
+    m = filled(make, n)
+    m.start()
+    for words, done in ((('hold', 'sender=s3@from.test'), 'on hold'), (('delete', 'sender=s4@from.test'), 'deleted')):
+        m.kill('qmgr')
+        wait_until(m.is_up, 'all programs are back')
+        r = m.veredus(*words, timeout=100)
+        print(f'{" ".join(words)}: {count(m)["total"]} known at its end')
+        assert r.returncode == 0 and f'{n // 100} messages {done}' in r.stdout, r
+    m.kill('qmgr')
+    wait_until(m.is_up, 'all programs are back')
+    assert m.veredus('queue', '-b', '-j').stdout.count('\n') == n - n // 100
+    assert len(m.queue_files()) == n - n // 100

@@ -59,6 +59,10 @@ on_peer_message(void *owner, struct ipc_chan *ch, struct ipc_msg *m)
 	unsigned i;
 
 	(void)ch;
+	if (m->type == IPC_SCANNED) { /* comes when it comes */
+		p->scanned = m->field[0].u;
+		return true;
+	}
 	assert_true(p->n < GOT_MAX);
 	p->n++;
 	g->type = m->type;

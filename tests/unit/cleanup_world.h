@@ -31,6 +31,7 @@ struct peer {
 	bool closed;
 	struct got *got; /* GOT_MAX of them */
 	unsigned n, at; /* come, and already looked at */
+	uint64_t scanned; /* of the last SCANNED; these are not among got[] */
 };
 
 struct world {

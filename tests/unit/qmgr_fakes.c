@@ -53,6 +53,14 @@ send_entry(struct fix *f, unsigned i, uint32_t tid)
 	strbuf_clear(&page);
 }
 
+void
+fake_scanned(struct fix *f, uint64_t qid)
+{
+	ipc_begin(f->cleanup, IPC_SCANNED, 0);
+	ipc_put_u(f->cleanup, qid);
+	ipc_end(f->cleanup);
+}
+
 static void
 answer_take(struct fix *f)
 {
@@ -64,6 +72,9 @@ answer_take(struct fix *f)
 			send_entry(f, i, f->take_id);
 			n++;
 		}
+	}
+	if (!f->scanning) {
+		fake_scanned(f, UINT64_MAX);
 	}
 	if (n > 0) {
 		f->taking = false;
@@ -484,7 +495,21 @@ on_kept(void *arg, struct slice text)
 	service_kept(&f->sv, text);
 }
 
-static const struct qmgr_ops ops = { on_marked, on_kept, on_lost, on_stopped };
+static void
+on_scanned(void *arg)
+{
+	struct fix *f = arg;
+
+	service_scanned(&f->sv);
+}
+
+static const struct qmgr_ops ops = {
+	.marked = on_marked,
+	.kept = on_kept,
+	.scanned = on_scanned,
+	.lost = on_lost,
+	.stopped = on_stopped,
+};
 
 void
 fake_begin(struct fix *f)

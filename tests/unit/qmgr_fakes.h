@@ -48,6 +48,7 @@ struct fix {
 	bool keep_marks;           /* until fake_marked() */
 	struct fake_mark kept[MSGS];
 	unsigned nkept;
+	bool scanning;             /* SCANNED does not come by itself */
 	unsigned refuse;           /* the next FATES fail */
 	bool taking, bad_page;
 	uint32_t take_id;
@@ -75,6 +76,8 @@ void fake_start_cleanup(struct fix *f);
 void fake_arrive(struct fix *f, unsigned i, unsigned n);
 /* The answer to one of the MARKs that were kept. */
 void fake_marked(struct fix *f);
+/* Its scan has got so far. */
+void fake_scanned(struct fix *f, uint64_t qid);
 void fake_start_agent(struct fix *f);
 void fake_hello(struct fix *f, const struct given *running, unsigned n);
 void fake_result(struct fix *f, const struct given *g, unsigned fate);

@@ -90,6 +90,7 @@ each_once_a_channel(void **state)
 	}
 	n = take(&w, 1, 8, got);
 	assert_int_equal(n, 8);
+	assert_true(w.qmgr.scanned == UINT64_MAX); /* there was nothing */
 	n += take(&w, 2, N - 8, got + n);
 	assert_int_equal(n, N);
 	assert_memory_equal(got, sent, sizeof(sent[0]) * N);
@@ -107,6 +108,7 @@ each_once_a_channel(void **state)
 	/* a fresh channel: everything from the beginning */
 	world_connect_qmgr(&w);
 	sent[N + 2] = smtpd_message(&w, 1, "bob@example.org", TEXT);
+	w.qmgr.scanned = 0;
 	for (n = 0; n < ALL;) {
 		n += take(&w, 4, ALL - n < 5 ? ALL - n : 5, got + n);
 	}
@@ -118,9 +120,18 @@ each_once_a_channel(void **state)
 		}
 		assert_int_equal(times, 1);
 	}
-	/* and after a restart, from the files */
+	/* a next TAKE finds out that it is over */
+	peer_send(&w.qmgr, IPC_TAKE, 4, "u", (uint64_t)1);
+	world_settle(&w);
+	assert_true(peer_is_quiet(&w.qmgr));
+	assert_true(w.qmgr.scanned == UINT64_MAX);
+	/* and after a restart, from the files; told how far it is */
 	world_restart(&w);
-	assert_int_equal(take(&w, 5, ALL, got), ALL);
+	w.qmgr.scanned = 0;
+	assert_int_equal(take(&w, 5, ALL - 2, got), ALL - 2);
+	assert_true(w.qmgr.scanned == got[ALL - 3]);
+	assert_int_equal(take(&w, 5, 2, got + ALL - 2), 2);
+	assert_true(w.qmgr.scanned == got[ALL - 1]);
 	assert_memory_equal(got, sent, sizeof(sent));
 	world_end(&w);
 }

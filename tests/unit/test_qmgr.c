@@ -355,6 +355,72 @@ test_progress(void **state)
 	fake_end(&f);
 }
 
+/* After a start cleanup hands over what waits, and new mail between it: who asks
+   for all gets all, in order, whatever was known when they asked. */
+static void
+test_walk_follows_the_scan(void **state)
+{
+	struct fix f;
+
+	(void)state;
+	fake_begin(&f);
+	f.scanning = true;
+	fake_arrive(&f, 7, 1); /* new: it overtakes */
+	fake_turns(&f, 20);
+	fake_ask(&f, "count");
+	WAIT(&f, f.ended);
+	assert_non_null(strstr(f.text, "being read in"));
+	fake_ask(&f, "list");
+	fake_turns(&f, 20);
+	assert_false(f.ended);
+	assert_int_equal(f.rows, 0);
+	fake_arrive(&f, 1, 1);
+	fake_turns(&f, 20);
+	fake_arrive(&f, 0, 1);
+	fake_turns(&f, 20);
+	fake_scanned(&f, QID0 + 1);
+	WAIT(&f, f.rows == 2);
+	fake_turns(&f, 20);
+	assert_false(f.ended);
+	fake_arrive(&f, 2, 1);
+	fake_scanned(&f, UINT64_MAX);
+	WAIT(&f, f.ended);
+	assert_int_equal(f.rows, 4);
+	assert_int_equal(f.exit, 0);
+	fake_ask(&f, "count");
+	WAIT(&f, f.ended);
+	assert_string_equal(f.text, "");
+	fake_end(&f);
+}
+
+/* One that is asked for by its id, before it is known. */
+static void
+test_one_before_the_scan(void **state)
+{
+	struct fix f;
+	char id[QID_TEXT + 1], words[100];
+
+	(void)state;
+	fake_begin(&f);
+	f.scanning = true;
+	qid_format(QID0 + 2, id);
+	assert_true(snprintf(words, sizeof(words), "flush %s", id) > 0);
+	fake_ask(&f, words);
+	fake_turns(&f, 20);
+	assert_false(f.ended);
+	fake_start_agent(&f);
+	fake_arrive(&f, 2, 1);
+	fake_scanned(&f, QID0 + 2);
+	WAIT(&f, f.ended);
+	assert_int_equal(f.exit, 0);
+	qid_format(QID0 + 1, id);
+	assert_true(snprintf(words, sizeof(words), "flush %s", id) > 0);
+	fake_ask(&f, words);
+	WAIT(&f, f.ended); /* the scan has been there */
+	assert_int_equal(f.exit, 66);
+	fake_end(&f);
+}
+
 static void
 test_service_bad_words(void **state)
 {
@@ -532,6 +598,8 @@ main(void)
 		cmocka_unit_test(test_bounce),
 		cmocka_unit_test(test_service),
 		cmocka_unit_test(test_progress),
+		cmocka_unit_test(test_walk_follows_the_scan),
+		cmocka_unit_test(test_one_before_the_scan),
 		cmocka_unit_test(test_service_bad_words),
 		cmocka_unit_test(test_deadline),
 		cmocka_unit_test(test_stop),
