@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "common/log.h"
 #include "common/qid.h"
@@ -69,6 +70,16 @@ test_fates_refused(void **state)
 	fake_end(&f);
 }
 
+static long
+ms_since(const struct timespec *then)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - then->tv_sec) * 1000 +
+	    (now.tv_nsec - then->tv_nsec) / 1000000;
+}
+
 /*
  * The end of a delivered message waits for company (unless we are too slow to
  * see it); what is to be tried again does not, nor what is not the last.
@@ -78,7 +89,8 @@ test_last_fates_wait(void **state)
 {
 	struct fix f;
 	unsigned i, waited = 0, base, fates;
-	bool at_once = false;
+	bool at_once = false, fast = false;
+	struct timespec begun;
 
 	(void)state;
 	fake_begin(&f);
@@ -87,12 +99,14 @@ test_last_fates_wait(void **state)
 	for (i = 0; i < MSGS / 2; i++) {
 		fake_arrive(&f, i, 1);
 		WAIT(&f, f.ngiven == i + 1);
+		(void)clock_gettime(CLOCK_MONOTONIC, &begun);
 		fake_result(&f, &f.given[i], FATE_DELIVERED);
 		fake_turns(&f, 5);
 		waited += f.fates == i;
+		fast = fast || ms_since(&begun) < IPC_LATER_MS / 2;
 		WAIT(&f, f.fates == i + 1);
 	}
-	assert_int_not_equal(waited, 0);
+	assert_true(waited > 0 || !fast); /* valgrind is never fast */
 	for (; i < MSGS && !at_once; i++) {
 		base = f.ngiven;
 		fates = f.fates;
