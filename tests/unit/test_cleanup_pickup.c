@@ -290,7 +290,7 @@ leave_hostile_names(struct world *w)
 static unsigned
 hostile_left(struct world *w)
 {
-	char name[64];
+	char name[40];
 	unsigned i, n = 0;
 
 	for (i = 0; i < HOSTILE; i++) {
@@ -307,7 +307,7 @@ hostile_names_block_nobody(void **state)
 {
 	struct world w;
 	struct strbuf b;
-	char name[64];
+	char name[40];
 	unsigned i;
 
 	(void)state;
