@@ -308,6 +308,13 @@ io_plan(const struct io_plan *plan)
 	(void)plan;
 }
 
+void
+io_disk_full(bool full, const char *also)
+{
+	(void)full;
+	(void)also;
+}
+
 unsigned
 io_count(void)
 {

@@ -84,6 +84,10 @@ struct io_plan {
 
 /* Replaces the plan in force (NULL: none) and counts from zero again. */
 void io_plan(const struct io_plan *plan);
+/* From now on, until it is taken back, the disk is full: a file that is not there
+   cannot be made, and none can be made longer (ENOSPC); nor does a site that
+   begins with `also', unless NULL, find room. A plan comes first. */
+void io_disk_full(bool full, const char *also);
 /* Operations since io_plan() or the start. */
 unsigned io_count(void);
 /* The site of the operation that the plan hit; NULL: not reached (yet). */

@@ -26,6 +26,8 @@ static unsigned count;
 static const char *hit;
 static struct io_hit *watched;
 static bool recording;
+static bool disk_full;
+static const char *disk_full_also;
 static struct io_record *records;
 static size_t nrecords;
 
@@ -67,6 +69,15 @@ io_plan(const struct io_plan *p)
 	if (watched != NULL && p != NULL) {
 		*watched = (struct io_hit){ .half = false };
 	}
+	(void)pthread_mutex_unlock(&lock);
+}
+
+void
+io_disk_full(bool full, const char *also)
+{
+	(void)pthread_mutex_lock(&lock);
+	disk_full = full;
+	disk_full_also = also;
 	(void)pthread_mutex_unlock(&lock);
 }
 
@@ -157,6 +168,26 @@ counts(const struct io_call *c)
 	    (c->op != IO_OPEN || (c->flags & O_CREAT) != 0));
 }
 
+static bool
+takes_room(const struct io_call *c)
+{
+	struct stat st;
+	off_t at;
+
+	if (disk_full_also != NULL &&
+	    strncmp(c->site, disk_full_also, strlen(disk_full_also)) == 0) {
+		return true;
+	}
+	if (c->op == IO_OPEN) {
+		return (c->flags & O_CREAT) != 0 && fstatat(c->dir, c->name,
+		    &st, AT_SYMLINK_NOFOLLOW) == -1;
+	}
+	at = c->op != IO_WRITE ? -1 : c->offset >= 0 ? c->offset :
+	    lseek(c->fd, 0, SEEK_CUR);
+	return at >= 0 && fstat(c->fd, &st) == 0 &&
+	    at + (off_t)c->n > st.st_size;
+}
+
 void
 io_hook_before(struct io_call *c)
 {
@@ -164,6 +195,9 @@ io_hook_before(struct io_call *c)
 	if (counts(c)) {
 		count++;
 		apply_plan(c);
+	}
+	if (disk_full && c->error == 0 && !c->half && takes_room(c)) {
+		c->error = ENOSPC;
 	}
 	if (!recording) {
 		(void)pthread_mutex_unlock(&lock);

@@ -25,8 +25,8 @@
  *   then   the entries: u32 octets of the body, u8 kind, u64 queue id, body;
  *          zeros up to the next boundary
  *
- * Each start copies what lives on into fresh segments, under names with a dot;
- * the last of these batches is flagged JOURNAL_COPIED, all are flushed, then the
+ * A start copies what lives on into fresh segments, under names with a dot; the
+ * last of these batches is flagged JOURNAL_COPIED, all are flushed, then the
  * dots go. From then on nothing older than the first of these segments counts:
  * so the old ones may go in any order.
  *
@@ -51,6 +51,10 @@
  * strictly the oldest first. It is then renamed to a future number and the
  * directory flushed, before anything is written to it; the space of the ring is
  * made ahead of need by a thread of its own.
+ *
+ * A start that finds no room for its copies leaves the segments as they are and
+ * goes on behind them (journal_keep); its first batch is flagged JOURNAL_COPY, as
+ * a cut batch may be in front of it.
  *
  * Room: JOURNAL_NEW entries leave an eighth of the ring to JOURNAL_RESERVED
  * ones. A new entry that finds no room waits, in order, until a segment comes
@@ -144,6 +148,17 @@ size_t journal_body_max(const struct journal *j);
 int journal_copy(struct journal *j, uint8_t kind, uint64_t qid,
     const struct slice *parts, size_t nparts, uint64_t *lsn);
 int journal_start(struct journal *j);
+/*
+ * When there is no room on the disk for the copies, neither in segments that are
+ * free nor for more (journal_copy or journal_start has failed so): forgets them,
+ * and the journal is gone on with as it is; that takes no room. All that was read
+ * keeps its position, and its segment until the floor is above it; journal_copy()
+ * adds to it, durably once journal_start() has returned. -1 with errno: that was
+ * not all that is wrong, or it is too late.
+ */
+int journal_keep(struct journal *j);
+/* The error says that the disk is full, or a quota used up. */
+bool journal_is_full(int error);
 /* The newest time that the files bore when they were opened, CLOCK_REALTIME in
    us: all that was ever appended is not younger by more than the file system's
    ticks. */

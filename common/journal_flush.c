@@ -150,6 +150,7 @@ gather(struct journal *j, struct journal_buffers *out,
 		j->promises -= b->promises;
 		n++;
 	}
+	batch->flags = j->resumed ? JOURNAL_COPY : 0;
 	batch->number = j->next_batch;
 	batch->offset = j->offset;
 	return n;
@@ -317,6 +318,7 @@ flush_once(struct journal *j, struct journal_buffers *l,
 		j->error = error;
 	}
 	j->next_batch++;
+	j->resumed = false;
 	j->offset = batch->end;
 	j->flushes++;
 	j->batches++;

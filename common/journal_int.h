@@ -29,6 +29,7 @@ struct journal_segment {
 	TAILQ_ENTRY(journal_segment) next;
 	uint64_t number, salt;
 	uint32_t size;
+	uint32_t end; /* an old one's: behind its last good batch */
 	int fd;
 	bool dot;    /* its name has a dot */
 	bool old;    /* from before this start, with batches in it */
@@ -54,6 +55,8 @@ struct journal {
 	unsigned segments;
 	uint32_t batch_max;    /* octets of a batch's entries */
 	uint64_t newest_us;
+	bool kept;             /* the old segments are, instead of copies */
+	bool published;        /* copies count from now on, perhaps */
 
 	/* the loop's */
 	struct event *done_event, *turn_event;
@@ -93,6 +96,8 @@ struct journal {
 	uint64_t next_number;  /* of a segment */
 	uint64_t next_batch;
 	uint64_t flushes, batches, nentries, octets;
+	bool resumed;          /* the next batch goes behind what may be a cut
+	                          one */
 	int error;             /* of a write or flush: nothing is written more */
 	int trouble;           /* of the keeper's: to be logged by the loop */
 	bool changed;          /* segments, or the use: the owner is to be told */

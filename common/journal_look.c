@@ -339,7 +339,7 @@ good_batch(struct journal_look *l, struct course *c,
 	add_batch(l, c->se, b);
 	note_head(c, b);
 	c->nbad = c->se->nbad;
-	c->good = b->end;
+	c->good = c->se->s->end = b->end;
 	c->se->cut = false;
 	c->why = NULL;
 }

@@ -1,7 +1,7 @@
 /*
  * The start: what was there is read; what is to live on is copied into fresh
- * segments, whose names have a dot until all of it is flushed. Blocks; there is
- * no thread yet.
+ * segments, whose names have a dot until all of it is flushed; or, when these find
+ * no room, the journal is gone on with as it is. Blocks; there is no thread yet.
  */
 #include "config.h"
 
@@ -220,26 +220,28 @@ journal_newest_us(const struct journal *j)
 
 /* The next segment to copy to: a free one, or a fresh one. The old name of a free
    one is to be gone for good before it is written to: it may be a superseded one
-   with batches, which would else look damaged after a power cut. */
+   with batches, which would else look damaged after a power cut. One that goes on
+   behind what was kept counts at once. */
 static int
 next_target(struct journal *j)
 {
 	struct journal_segment *s = TAILQ_FIRST(&j->ready);
 	uint64_t number = j->next_number++;
 
-	if (s != NULL) {
-		if (journal_segment_rename(j, s, number, true) == -1 ||
-		    io_fsync("journal.copy.dirsync", j->dir) == -1) {
-			return -1;
-		}
-		TAILQ_REMOVE(&j->ready, s, next);
-	} else {
+	if (s == NULL) {
 		s = journal_segment_make(j, number);
 		if (s == NULL) {
 			return -1;
 		}
+		TAILQ_INSERT_TAIL(&j->ready, s, next);
 		j->nsegments++;
 	}
+	if ((s->number != number || s->dot == j->kept) &&
+	    (journal_segment_rename(j, s, number, !j->kept) == -1 ||
+	    io_fsync("journal.copy.dirsync", j->dir) == -1)) {
+		return -1;
+	}
+	TAILQ_REMOVE(&j->ready, s, next);
 	TAILQ_INSERT_TAIL(&j->live, s, next);
 	j->offset = 0;
 	return 0;
@@ -275,14 +277,17 @@ write_copies(struct journal *j, uint32_t flags)
 	b.number = j->next_batch++;
 	b.offset = j->offset;
 	b.first = TAILQ_FIRST(&j->live)->number;
-	if (journal_write_batch("journal.copy.write", TAILQ_LAST(&j->live,
-	    journal_segments), &b, &part, 1) == -1) {
+	if (journal_write_batch(j->kept ? "journal.keep.write" :
+	    "journal.copy.write", TAILQ_LAST(&j->live, journal_segments), &b,
+	    &part, 1) == -1) {
 		return -1;
 	}
 	j->offset = b.end;
 	strbuf_reset(&f->b);
 	f->n = 0;
-	return 0;
+	j->resumed = false;
+	return j->kept ? io_fdatasync("journal.keep.sync", TAILQ_LAST(&j->live,
+	    journal_segments)->fd) : 0;
 }
 
 int
@@ -334,6 +339,7 @@ publish(struct journal *j)
 			return -1;
 		}
 	}
+	j->published = true;
 	TAILQ_FOREACH (s, &j->live, next) {
 		if (s != last && journal_segment_rename(j, s, s->number,
 		    false) == -1) {
@@ -350,7 +356,81 @@ publish(struct journal *j)
 	return io_fsync("journal.copy.dirsync", j->dir);
 }
 
-/* The free segments get names after the copies; one is there at least. */
+bool
+journal_is_full(int error)
+{
+	return error == ENOSPC || error == EDQUOT;
+}
+
+/* What was begun is free again; what was made for it goes, but one. */
+static int
+forget_copies(struct journal *j)
+{
+	struct journal_segment *s;
+
+	strbuf_reset(&j->filling->b);
+	j->filling->n = 0;
+	TAILQ_CONCAT(&j->ready, &j->live, next);
+	while (j->nsegments > j->segments &&
+	    (s = TAILQ_LAST(&j->ready, journal_segments)) !=
+	    TAILQ_FIRST(&j->ready)) {
+		if (journal_segment_unlink(j, s) == -1) {
+			return -1;
+		}
+		TAILQ_REMOVE(&j->ready, s, next);
+		j->nsegments--;
+		journal_segment_free(s);
+	}
+	return 0;
+}
+
+/*
+ * A cut batch behind the last good one is written over, or stays, and the next one
+ * is flagged as one of a start; a damaged segment is left as it is. What was read
+ * is flushed first: all that comes says that it is there.
+ */
+int
+journal_keep(struct journal *j)
+{
+	struct journal_segment *s;
+
+	if (j->published || j->kept) {
+		errno = ENOSPC;
+		return -1;
+	}
+	if (forget_copies(j) == -1) {
+		return -1;
+	}
+	j->kept = j->resumed = true;
+	if (TAILQ_EMPTY(&j->spent)) {
+		return next_target(j);
+	}
+	TAILQ_CONCAT(&j->live, &j->spent, next);
+	TAILQ_FOREACH (s, &j->live, next) {
+		if (io_fdatasync("journal.keep.sync", s->fd) == -1) {
+			return -1;
+		}
+	}
+	s = TAILQ_LAST(&j->live, journal_segments);
+	j->offset = s->bad || s->end > s->size ? s->size : s->end;
+	return 0;
+}
+
+/* A segment that is ready, if there is room for one. */
+static int
+make_ready(struct journal *j)
+{
+	struct journal_segment *s = journal_segment_make(j, j->next_number++);
+
+	if (s == NULL) {
+		return journal_is_full(errno) ? 0 : -1; /* the keeper's to do */
+	}
+	j->nsegments++;
+	TAILQ_INSERT_TAIL(&j->ready, s, next);
+	return journal_segment_rename(j, s, s->number, false);
+}
+
+/* The free segments get names after the copies; one is there, if that can be. */
 static int
 prepare_ready(struct journal *j)
 {
@@ -369,13 +449,7 @@ prepare_ready(struct journal *j)
 		}
 	}
 	if (ret == 0 && TAILQ_EMPTY(&j->ready)) {
-		s = journal_segment_make(j, j->next_number++);
-		if (s == NULL) {
-			return -1;
-		}
-		j->nsegments++;
-		TAILQ_INSERT_TAIL(&j->ready, s, next);
-		ret = journal_segment_rename(j, s, s->number, false);
+		ret = make_ready(j);
 	}
 	if (ret == 0) {
 		ret = io_fsync("journal.ready.dirsync", j->dir);
@@ -389,8 +463,12 @@ prepare_ready(struct journal *j)
 int
 journal_start(struct journal *j)
 {
-	if (write_copies(j, JOURNAL_COPY | JOURNAL_COPIED) == -1 ||
-	    publish(j) == -1 || prepare_ready(j) == -1) {
+	if (j->kept ? j->filling->n > 0 && write_copies(j, JOURNAL_COPY) == -1 :
+	    write_copies(j, JOURNAL_COPY | JOURNAL_COPIED) == -1 ||
+	    publish(j) == -1) {
+		return -1;
+	}
+	if (prepare_ready(j) == -1) {
 		return -1;
 	}
 	j->floor = TAILQ_FIRST(&j->live)->number;

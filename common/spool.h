@@ -100,7 +100,9 @@
  * (common/journal.h); only then do children that were kept get their short
  * names. Until then a start has removed nothing but .ID, files of DONE
  * children, and children of groups that did not happen: a crash in it changes
- * nothing.
+ * nothing. When the disk is full and the free segments do not hold the copies,
+ * there are none: all stays where it is in the journal, and what only the files of
+ * a cut group say is added to it (common/spool_copies.c).
  *
  * A removal is answered as soon as the journal has it. When SPOOL_GOING_MAX files
  * wait to be unlinked behind it, further ones wait for room before they are

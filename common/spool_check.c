@@ -60,8 +60,7 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 {
 	struct check *c = arg;
 
-	(void)lsn;
-	c->nonsense += !spool_said_add(&c->said, kind, qid, body);
+	c->nonsense += !spool_said_add(&c->said, lsn, kind, qid, body);
 }
 
 static void

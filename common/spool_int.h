@@ -444,7 +444,16 @@ void spool_replay_apply(const struct spool *sp, uint64_t qid,
 /* A group is found to have happened: its parent gets these. */
 void spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
     bool done);
-/* After that: what the files have not yet; then the copies. */
+/* After that: what was a child of a group until now, with its long name. */
+void spool_replay_children(struct spool *sp);
+/* The position of the oldest entry that is needed for a message; 0: none is. */
+uint64_t spool_replay_lsn(const struct spool *sp, uint64_t qid);
+/* What no entry of the journal says: done, or records. `each' makes one that
+   does, and gives its position; until it gives -1. */
+int spool_replay_news(struct spool *sp, int (*each)(struct spool *sp,
+    uint64_t qid, bool done, struct slice records, uint64_t *lsn));
+
+/* spool_copies.c: what lives goes on in the journal, which is started */
 int spool_replay_finish(struct spool *sp);
 
 /* spool_birth.c */

@@ -528,6 +528,11 @@ spool_journal_close(struct spool *sp)
 	}
 	if (TAILQ_EMPTY(&sp->anchored) && sp->failed == 0) {
 		journal_set_floor(sp->journal, UINT64_MAX);
+	} else if (sp->failed == 0) {
+		log_warn("spool: not at rest: the journal keeps what is news of "
+		    "%zu messages, for the next start%s%s", sp->nanchored,
+		    sp->settle_error != 0 ? ": " : "", sp->settle_error != 0 ?
+		    strerror(sp->settle_error) : "");
 	}
 	journal_close(sp->journal);
 	sp->journal = NULL;

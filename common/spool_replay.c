@@ -2,8 +2,9 @@
  * The journal at the start. Its entries, in order, give what each message in it
  * is now; then files and entries are put together: a file wins over the image of
  * the same message, all state records apply to it (those that it has already
- * change nothing), and "done" means that the file goes. What lives is copied
- * into the fresh journal; files are brought up to date while mail flows.
+ * change nothing), and "done" means that the file goes. What lives goes on in
+ * the journal (common/spool_copies.c); files are brought up to date while mail
+ * flows.
  */
 #include "config.h"
 
@@ -29,8 +30,7 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 	struct spool *sp = arg;
 	char id[QID_TEXT + 1];
 
-	(void)lsn;
-	if (spool_said_add(&sp->replay, kind, qid, body)) {
+	if (spool_said_add(&sp->replay, lsn, kind, qid, body)) {
 		return;
 	}
 	qid_format(qid, id);
@@ -92,6 +92,35 @@ spool_replay_apply(const struct spool *sp, uint64_t qid,
 	if (r != NULL) {
 		(void)spool_state_apply(st, strbuf_slice(&r->records));
 	}
+}
+
+uint64_t
+spool_replay_lsn(const struct spool *sp, uint64_t qid)
+{
+	const struct spool_said *r = spool_said_find(&sp->replay, qid);
+
+	return r != NULL ? r->lsn : 0;
+}
+
+int
+spool_replay_news(struct spool *sp, int (*each)(struct spool *sp, uint64_t qid,
+    bool done, struct slice records, uint64_t *lsn))
+{
+	struct spool_index_at at = { 0 };
+	struct spool_said *r;
+	uint64_t lsn;
+
+	while ((r = spool_said_each(&sp->replay, &at)) != NULL) {
+		if (!r->over && r->news.n == 0) {
+			continue;
+		}
+		if (each(sp, r->qid, r->over, strbuf_slice(&r->news), &lsn) ==
+		    -1) {
+			return -1;
+		}
+		r->lsn = r->lsn == 0 ? lsn : r->lsn;
+	}
+	return 0;
 }
 
 /* -- together with the files --------------------------------------------------------- */
@@ -202,7 +231,10 @@ spool_replay_fates(struct spool *sp, uint64_t qid, struct slice fates,
     bool done)
 {
 	struct spool_msg *m = spool_msg_get(sp, qid);
+	struct spool_said *r = spool_said_get(&sp->replay, qid);
 
+	(void)strbuf_add_slice(&r->news, fates);
+	r->over = r->over || done;
 	if (done && m->filed) {
 		doom(sp, qid);
 	} else if (done) {
@@ -253,9 +285,8 @@ spool_replay_messages(struct spool *sp)
 	return 0;
 }
 
-/* What was a child of a group until now, with its long name. */
-static void
-replay_children(struct spool *sp)
+void
+spool_replay_children(struct spool *sp)
 {
 	struct spool_index_at at = { 0 };
 	struct spool_said *r;
@@ -266,138 +297,4 @@ replay_children(struct spool *sp)
 			take_records(sp, r);
 		}
 	}
-}
-
-/* -- the copies -------------------------------------------------------------------------- */
-
-/* In pieces of whole records that fit. */
-static int
-copy_pending(struct spool *sp, struct spool_msg *m)
-{
-	struct slice rest = strbuf_slice(&m->pending), piece, before;
-	const size_t max = journal_body_max(sp->journal);
-	struct spool_record r;
-	uint64_t lsn;
-
-	for (piece = slice_make(rest.p, 0); rest.n > 0;) {
-		before = rest;
-		if (!spool_record_next(&rest, m->qid, &r)) {
-			rest.n = 0;
-		} else if (piece.n + (before.n - rest.n) <= max) {
-			piece.n += before.n - rest.n;
-			continue;
-		} else if (piece.n == 0) {
-			errno = EMSGSIZE; /* no record is as large as that */
-			return -1;
-		} else {
-			rest = before;
-		}
-		if (journal_copy(sp->journal, SPOOL_ENTRY_STATE, m->qid,
-		    &piece, 1, &lsn) == -1) {
-			return -1;
-		}
-		spool_anchor(sp, m, lsn);
-		piece = slice_make(rest.p, 0);
-	}
-	if (piece.n > 0) {
-		if (journal_copy(sp->journal, SPOOL_ENTRY_STATE, m->qid,
-		    &piece, 1, &lsn) == -1) {
-			return -1;
-		}
-		spool_anchor(sp, m, lsn);
-	}
-	return 0;
-}
-
-/* Too large for this journal, whose size was changed: into its file at once. */
-static int
-spill_now(struct spool *sp, struct spool_msg *m)
-{
-	struct spool_op *op = spool_create_op(m);
-	int error;
-
-	spool_commit_batch(sp, &op->job);
-	error = op->error;
-	free(op);
-	if (error == 0) {
-		spool_msg_filed(sp, m);
-	}
-	errno = error;
-	return error == 0 ? 0 : -1;
-}
-
-static int
-copy_message(struct spool *sp, struct spool_msg *m)
-{
-	struct slice parts[3];
-	struct strbuf tail;
-	char head[SPOOL_HEADER];
-	uint64_t lsn;
-	int ret;
-
-	strbuf_init(&tail, 0);
-	parts[1] = slice_make(m->content, m->content_n);
-	spool_image(m->state, parts[1], NULL, head, &tail);
-	parts[0] = slice_make(head, sizeof(head));
-	parts[2] = strbuf_slice(&tail);
-	ret = journal_copy(sp->journal, SPOOL_ENTRY_MESSAGE, m->qid, parts, 3,
-	    &lsn);
-	strbuf_clear(&tail);
-	if (ret == 0) {
-		spool_anchor(sp, m, lsn);
-	}
-	return ret == -1 && errno == EMSGSIZE ? spill_now(sp, m) : ret;
-}
-
-static int
-copy(struct spool *sp, struct spool_msg *m)
-{
-	uint64_t lsn;
-
-	if (!m->doomed) {
-		return m->filed ? copy_pending(sp, m) : copy_message(sp, m);
-	}
-	if (journal_copy(sp->journal, SPOOL_ENTRY_DONE, m->qid, NULL, 0,
-	    &lsn) == -1) {
-		return -1;
-	}
-	spool_anchor(sp, m, lsn);
-	return 0;
-}
-
-int
-spool_replay_finish(struct spool *sp)
-{
-	struct spool_anchored old;
-	struct spool_msg *m;
-	size_t live = 0;
-
-	if (sp->journal == NULL) {
-		return 0;
-	}
-	replay_children(sp);
-	spool_said_clear(&sp->replay);
-	TAILQ_INIT(&old);
-	TAILQ_CONCAT(&old, &sp->anchored, by_anchor);
-	sp->nanchored = sp->nunfiled = 0;
-	sp->last_lsn = 0;
-	while ((m = TAILQ_FIRST(&old)) != NULL) {
-		TAILQ_REMOVE(&old, m, by_anchor);
-		m->anchor = 0;
-		if (copy(sp, m) == -1) {
-			TAILQ_CONCAT(&sp->anchored, &old, by_anchor);
-			return -1;
-		}
-		live += !m->filed;
-	}
-	if (journal_start(sp->journal) == -1) {
-		return -1;
-	}
-	spool_journal_ready(sp);
-	if (sp->nanchored > 0) {
-		log_info("spool: %zu messages live in the journal, the files "
-		    "of %zu are to be brought up to date", live,
-		    sp->nanchored - live);
-	}
-	return 0;
 }

@@ -8,8 +8,8 @@
 #include "common/spool_said.h"
 #include "common/xmalloc.h"
 
-static struct spool_said *
-get(struct spool_index *ix, uint64_t qid)
+struct spool_said *
+spool_said_get(struct spool_index *ix, uint64_t qid)
 {
 	void **place = spool_index_add(ix, qid);
 	struct spool_said *s = *place;
@@ -18,6 +18,7 @@ get(struct spool_index *ix, uint64_t qid)
 		*place = s = xcalloc(1, sizeof(*s));
 		s->qid = qid;
 		strbuf_init(&s->records, 0);
+		strbuf_init(&s->news, 0);
 	}
 	return s;
 }
@@ -40,10 +41,12 @@ spool_said_each(const struct spool_index *ix, struct spool_index_at *at)
 
 /* A copy made by a start has all that was said before. */
 static void
-add_message(struct spool_index *ix, uint64_t qid, struct slice image)
+add_message(struct spool_index *ix, uint64_t lsn, uint64_t qid,
+    struct slice image)
 {
-	struct spool_said *s = get(ix, qid);
+	struct spool_said *s = spool_said_get(ix, qid);
 
+	s->lsn = lsn;
 	free(s->image);
 	s->image = xmalloc(image.n + 1);
 	memcpy(s->image, image.p, image.n);
@@ -52,11 +55,14 @@ add_message(struct spool_index *ix, uint64_t qid, struct slice image)
 }
 
 static void
-add_change(struct spool_index *ix, uint64_t qid, bool done,
+add_change(struct spool_index *ix, uint64_t lsn, uint64_t qid, bool done,
     struct slice records)
 {
-	struct spool_said *s = get(ix, qid);
+	struct spool_said *s = spool_said_get(ix, qid);
 
+	if (done || s->lsn == 0) {
+		s->lsn = lsn;
+	}
 	if (done) {
 		s->done = true;
 		free(s->image);
@@ -69,7 +75,8 @@ add_change(struct spool_index *ix, uint64_t qid, bool done,
 }
 
 static bool
-add_group(struct spool_index *ix, uint64_t parent, struct slice body)
+add_group(struct spool_index *ix, uint64_t lsn, uint64_t parent,
+    struct slice body)
 {
 	struct dec d = dec_make(body);
 	bool done = dec_u8(&d) != 0;
@@ -79,32 +86,32 @@ add_group(struct spool_index *ix, uint64_t parent, struct slice body)
 	if (d.bad) {
 		return false;
 	}
-	add_change(ix, parent, done, records);
+	add_change(ix, lsn, parent, done, records);
 	while (d.in.n > 0) {
 		qid = dec_u64(&d);
 		image = dec_slice(&d, body.n);
 		if (d.bad) {
 			return false;
 		}
-		add_message(ix, qid, image);
+		add_message(ix, lsn, qid, image);
 	}
 	return true;
 }
 
 bool
-spool_said_add(struct spool_index *ix, uint8_t kind, uint64_t qid,
-    struct slice body)
+spool_said_add(struct spool_index *ix, uint64_t lsn, uint8_t kind,
+    uint64_t qid, struct slice body)
 {
 	switch ((enum spool_entry_kind)kind) {
 	case SPOOL_ENTRY_MESSAGE:
-		add_message(ix, qid, body);
+		add_message(ix, lsn, qid, body);
 		return true;
 	case SPOOL_ENTRY_STATE:
 	case SPOOL_ENTRY_DONE:
-		add_change(ix, qid, kind == SPOOL_ENTRY_DONE, body);
+		add_change(ix, lsn, qid, kind == SPOOL_ENTRY_DONE, body);
 		return true;
 	case SPOOL_ENTRY_GROUP:
-		return add_group(ix, qid, body);
+		return add_group(ix, lsn, qid, body);
 	}
 	return false;
 }
@@ -118,6 +125,7 @@ spool_said_clear(struct spool_index *ix)
 	while ((s = spool_said_each(ix, &at)) != NULL) {
 		free(s->image);
 		strbuf_clear(&s->records);
+		strbuf_clear(&s->news);
 		free(s);
 	}
 	spool_index_clear(ix);

@@ -17,13 +17,19 @@ struct spool_said {
 	size_t n;
 	struct strbuf records; /* the state records that came after it */
 	bool done;   /* it is removed: no image, no records */
-	bool filed;  /* the caller's: it has a file */
+	uint64_t lsn; /* of the oldest entry that all this needs; 0: none */
+	/* the caller's: */
+	bool filed;  /* it has a file */
+	bool over;   /* that it is done, and */
+	struct strbuf news; /* state records, which no entry says yet */
 };
 
-/* The next entry. False: it makes no sense, and counts only as far as it can be
-   read. */
-bool spool_said_add(struct spool_index *ix, uint8_t kind, uint64_t qid,
-    struct slice body);
+/* The next entry, at this position. False: it makes no sense, and counts only as
+   far as it can be read. */
+bool spool_said_add(struct spool_index *ix, uint64_t lsn, uint8_t kind,
+    uint64_t qid, struct slice body);
+/* A fresh one if nothing is said of it. */
+struct spool_said *spool_said_get(struct spool_index *ix, uint64_t qid);
 /* NULL: nothing is said of it. */
 struct spool_said *spool_said_find(const struct spool_index *ix, uint64_t qid);
 /* As spool_index_each(). */

@@ -304,12 +304,12 @@ on_entry(void *arg, uint64_t lsn, uint8_t kind, uint64_t qid,
 {
 	struct toy *t = arg;
 
-	(void)lsn;
 	t->read++;
 	if (qid >= TOY_THINGS || (kind != KIND_PUT && kind != KIND_DROP)) {
 		t->wrong = "an entry that nobody has made";
 	} else if (kind == KIND_PUT) {
 		t->things[qid].live = true;
+		t->things[qid].segment = lsn >> 32;
 		if (!is_body_of((unsigned)qid, body)) {
 			t->wrong = "another body";
 		}
@@ -333,8 +333,8 @@ on_pressure(void *arg)
 static bool
 copy_things(struct toy *t)
 {
-	unsigned id;
 	uint64_t lsn;
+	unsigned id;
 
 	for (id = 0; id < TOY_THINGS; id++) {
 		char *body = t->things[id].live ? body_of(id) : NULL;
@@ -351,6 +351,20 @@ copy_things(struct toy *t)
 		}
 	}
 	return true;
+}
+
+static bool
+go_on(struct toy *t)
+{
+	struct toy_thing were[TOY_THINGS];
+
+	memcpy(were, t->things, sizeof(were));
+	if (copy_things(t) && journal_start(t->j) == 0) {
+		return true;
+	}
+	memcpy(t->things, were, sizeof(were));
+	return journal_is_full(errno) && journal_keep(t->j) == 0 &&
+	    journal_start(t->j) == 0;
 }
 
 bool
@@ -372,7 +386,7 @@ toy_open(struct toy *t)
 		abort();
 	}
 	if (journal_open(t->base, &cfg, on_entry, t, &t->j) == -1 ||
-	    !copy_things(t) || journal_start(t->j) == -1) {
+	    !go_on(t)) {
 		saved = errno;
 		toy_close(t, false);
 		errno = saved;
@@ -545,4 +559,44 @@ toy_crowd(struct toy *t, bool stay)
 		}
 	}
 	finish(t, stay);
+}
+
+void
+toy_disk_full(bool full)
+{
+	io_disk_full(full, "journal.copy.write");
+}
+
+/* All of it fits, so that nothing waits for room that never comes. */
+void
+toy_full(struct toy *t, bool stay)
+{
+	unsigned id, round;
+
+	for (id = 1; id <= 7; id++) {
+		toy_put(t, id, JOURNAL_NEW);
+		toy_wait(t);
+	}
+	toy_disk_full(true);
+	for (round = 0; round < 3; round++) {
+		if (!restart(t, stay)) {
+			return;
+		}
+		for (; id <= 10 + 3 * round; id++) {
+			toy_put(t, id, id % 2 == 0 ? JOURNAL_NEW :
+			    JOURNAL_RESERVED);
+			toy_drop(t, id - 5, JOURNAL_COMPANY);
+			if (id % 3 != 0) {
+				toy_wait(t);
+			}
+		}
+		toy_wait(t);
+		if (!goes_on(t, stay)) {
+			return;
+		}
+	}
+	toy_disk_full(false);
+	if (restart(t, stay)) {
+		finish(t, stay);
+	}
 }

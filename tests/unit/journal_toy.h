@@ -55,7 +55,8 @@ struct toy {
 /* A directory of its own, below TMPDIR; nothing opened. */
 void toy_make(struct toy *t);
 void toy_remove(struct toy *t);
-/* Recover: open, copy what lives, start. False: errno says why; closed. */
+/* Recover: open, copy what lives, start; where there is no room for that, go on
+   with what is there. False: errno says why; closed. */
 bool toy_open(struct toy *t);
 /* As it is, as a crash leaves it; or (at_rest) after all was dropped. */
 void toy_close(struct toy *t, bool at_rest);
@@ -75,5 +76,9 @@ size_t toy_files(const struct toy *t, bool bad);
 typedef void toy_story(struct toy *t, bool stay);
 void toy_serial(struct toy *t, bool stay);
 void toy_crowd(struct toy *t, bool stay);
+/* With starts on a disk that is full. */
+void toy_full(struct toy *t, bool stay);
+/* The disk is full, from now on: not even a copy finds room. Or not any more. */
+void toy_disk_full(bool full);
 
 #endif

@@ -737,6 +737,192 @@ a_failed_flush_is_the_end(void **state)
 	}
 }
 
+static void
+append_each(struct world *w, uint64_t n, size_t octets)
+{
+	uint64_t i;
+
+	for (i = 1; i <= n; i++) {
+		append(w, i, octets, (char)('a' + i), JOURNAL_NEW);
+		wait_done(w, i);
+	}
+}
+
+static void
+spoil(struct world *w, uint64_t number, off_t at)
+{
+	int fd = open_segment(w, number);
+
+	assert_int_equal(pwrite(fd, "XXXX", 4, at), 4);
+	(void)close(fd);
+}
+
+static void
+scan(struct world *w, uint64_t bad, uint64_t cut, size_t entries)
+{
+	struct journal_report r;
+
+	w->ngot = w->bad = 0;
+	assert_int_equal(journal_scan(w->dir, on_entry, on_bad, w, &r), 0);
+	assert_int_equal(r.bad, bad);
+	assert_int_equal(w->bad, bad);
+	assert_int_equal(r.cut, cut);
+	assert_int_equal(w->ngot, entries);
+}
+
+/* -- a full disk ----------------------------------------------------------------- */
+
+/* New entries until one finds no room; how many there are then. */
+static uint64_t
+fill_the_ring(struct world *w)
+{
+	uint64_t n = 0;
+
+	wait_for_the_ring(w);
+	while (usage(w).waiting == 0) {
+		append(w, ++n, 60000, 'f', JOURNAL_NEW);
+		if (usage(w).waiting == 0) {
+			wait_done(w, n);
+		}
+	}
+	journal_refuse_waiting(w->j);
+	wait_done(w, n);
+	assert_int_equal(w->error, ENOSPC);
+	return n - 1;
+}
+
+/* A start that copies all that was read; there is no room for that. */
+static void
+start_without_room(struct world *w)
+{
+	static char body[60000];
+	const struct slice part = { body, sizeof(body) };
+	uint64_t lsn;
+	size_t i;
+
+	io_disk_full(true, NULL);
+	start_with(w, SIZE);
+	for (i = 0; i < w->ngot && journal_copy(w->j, 9, 100 + i, &part, 1,
+	    &lsn) == 0; i++) {
+	}
+	assert_true(i < w->ngot || journal_start(w->j) == -1);
+	assert_true(journal_is_full(errno));
+	assert_int_equal(journal_keep(w->j), 0);
+	assert_int_equal(journal_start(w->j), 0);
+	io_disk_full(false, NULL);
+	w->ndone = w->last_lsn = 0;
+}
+
+static void
+check_filled(struct world *w, uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++) {
+		assert_int_equal(w->got[i].qid, i + 1);
+		assert_int_equal(w->got[i].kind, 7);
+	}
+}
+
+static void
+a_full_disk_keeps_the_old_segments(void **state)
+{
+	struct world *w = *state;
+	uint64_t n, last;
+
+	start(w);
+	n = fill_the_ring(w);
+	stop(w);
+	start_without_room(w);
+	assert_int_equal(w->ngot, n);
+	last = w->got[n - 1].lsn;
+	append(w, 50, 100, 'r', JOURNAL_RESERVED); /* behind all */
+	wait_done(w, 1);
+	assert_true(w->last_lsn > last);
+	append(w, 51, 60000, 'n', JOURNAL_NEW);
+	assert_int_equal(usage(w).waiting, 1);
+	stop(w);
+	start_without_room(w);
+	assert_int_equal(w->ngot, n + 1);
+	check_filled(w, n);
+	assert_int_equal(w->got[n].qid, 50);
+	/* the oldest go when they are not needed, and give room */
+	io_disk_full(true, NULL);
+	journal_set_floor(w->j, usage(w).current);
+	append(w, 52, 60000, 'n', JOURNAL_NEW);
+	wait_done(w, 1);
+	assert_int_equal(w->error, 0);
+	io_disk_full(false, NULL);
+	stop(w);
+	start(w);
+	assert_int_equal(w->got[w->ngot - 1].qid, 52);
+	assert_true(w->ngot < n);
+}
+
+/* What a crash has cut does not look like damage when more comes behind it, in
+   the same segment or the next one; nor when that is cut, too. */
+static void
+kept_with_a_batch_that_was_cut(void **state)
+{
+	struct world *w = *state;
+	uint64_t n, current;
+	size_t round;
+
+	start(w);
+	n = fill_the_ring(w);
+	current = usage(w).current;
+	append(w, 90, 30, 'c', JOURNAL_RESERVED);
+	wait_done(w, n + 2);
+	stop(w);
+	spoil(w, current, (off_t)(w->last_lsn & UINT32_MAX) + 14);
+	scan(w, 0, 1, n);
+	for (round = 0; round < 2; round++) {
+		start_without_room(w);
+		append(w, 91, 60000, 'r', JOURNAL_RESERVED);
+		wait_done(w, 1);
+		assert_int_equal(w->error, 0);
+		scan(w, 0, 0, n + 1);
+		assert_int_equal(w->got[n].qid, 91);
+		current = w->last_lsn >> 32;
+		stop(w);
+		spoil(w, current, (off_t)(w->last_lsn & UINT32_MAX) + 14);
+		scan(w, 0, 1, n);
+	}
+}
+
+/* A damaged segment is not written to, and kept aside as ever. */
+static void
+kept_with_damage(void **state)
+{
+	struct world *w = *state;
+	uint64_t number;
+	char name[64];
+
+	start(w);
+	append_each(w, 7, 60000);
+	number = usage(w).current;
+	stop(w);
+	spoil(w, number, 3 * JOURNAL_BLOCK + 70);
+	io_disk_full(true, "journal.copy.write");
+	start_with(w, SIZE);
+	assert_int_equal(journal_start(w->j), -1);
+	assert_int_equal(journal_keep(w->j), 0);
+	assert_int_equal(journal_keep(w->j), -1);
+	assert_int_equal(journal_start(w->j), 0);
+	io_disk_full(false, NULL);
+	assert_int_equal(w->ngot, 6);
+	w->ndone = w->last_lsn = 0;
+	append(w, 8, 10, 'r', JOURNAL_RESERVED);
+	wait_done(w, 1);
+	assert_true(w->last_lsn >> 32 > number);
+	journal_set_floor(w->j, w->last_lsn >> 32);
+	while (find_segment(w, number, "", name)) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
+		    -1);
+	}
+	assert_true(find_segment(w, number, ".bad", name));
+}
+
 /* -- damage --------------------------------------------------------------------- */
 
 /* Five batches of an entry each; the octet is flipped; what is read? */
@@ -817,39 +1003,6 @@ damage_inside_is_kept_aside(void **state)
 	stop(w);
 	start(w);
 	assert_int_equal(w->ngot, 0);
-}
-
-static void
-append_each(struct world *w, uint64_t n, size_t octets)
-{
-	uint64_t i;
-
-	for (i = 1; i <= n; i++) {
-		append(w, i, octets, (char)('a' + i), JOURNAL_NEW);
-		wait_done(w, i);
-	}
-}
-
-static void
-spoil(struct world *w, uint64_t number, off_t at)
-{
-	int fd = open_segment(w, number);
-
-	assert_int_equal(pwrite(fd, "XXXX", 4, at), 4);
-	(void)close(fd);
-}
-
-static void
-scan(struct world *w, uint64_t bad, uint64_t cut, size_t entries)
-{
-	struct journal_report r;
-
-	w->ngot = w->bad = 0;
-	assert_int_equal(journal_scan(w->dir, on_entry, on_bad, w, &r), 0);
-	assert_int_equal(r.bad, bad);
-	assert_int_equal(w->bad, bad);
-	assert_int_equal(r.cut, cut);
-	assert_int_equal(w->ngot, entries);
 }
 
 /* One flush is in flight: of several batches at the end, with right heads and
@@ -961,6 +1114,9 @@ main(void)
 		T(given_up_while_another_goes),
 		T(another_size_takes_over),
 		T(a_failed_flush_is_the_end),
+		T(a_full_disk_keeps_the_old_segments),
+		T(kept_with_a_batch_that_was_cut),
+		T(kept_with_damage),
 		T(every_octet_flipped),
 		T(damage_inside_is_kept_aside),
 		T(several_damaged_at_the_end),

@@ -26,9 +26,11 @@
 static const struct {
 	const char *name;
 	toy_story *run;
+	bool full; /* the start after it finds the disk full */
 } stories[] = {
-	{ "serial", toy_serial },
-	{ "crowd", toy_crowd },
+	{ "serial", toy_serial, false },
+	{ "crowd", toy_crowd, false },
+	{ "full", toy_full, true },
 };
 
 /* -- after it --------------------------------------------------------------------- */
@@ -72,14 +74,60 @@ go_round(struct toy *t)
 	}
 }
 
+/* It has been started once, without which no start on a full disk can be. */
+static bool
+has_begun(const struct toy_ledger *l)
+{
+	unsigned id;
+
+	for (id = 0; id < TOY_THINGS; id++) {
+		if (l->things[id] != TOY_NEVER) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* On a full disk it goes on, too, and starts again. */
+static const char *
+live_on_a_full_disk(struct toy *t)
+{
+	unsigned round, id;
+
+	toy_disk_full(true);
+	for (round = 0; round < 2 && t->wrong == NULL; round++) {
+		if (!toy_open(t)) {
+			t->wrong = "it cannot be opened on a full disk";
+			break;
+		}
+		t->wrong = toy_check(t);
+		toy_put(t, 110 + round, JOURNAL_RESERVED);
+		for (id = round; id < TOY_THINGS; id += 3) {
+			if (t->things[id].live && id < 110) {
+				toy_drop(t, id, JOURNAL_RESERVED);
+			}
+		}
+		toy_wait(t);
+		toy_close(t, false);
+	}
+	toy_disk_full(false);
+	return t->wrong;
+}
+
 /* Recover, check, go on for a while, end at rest: nothing is left. */
 static const char *
-aftermath(struct toy *t)
+aftermath(struct toy *t, bool full)
 {
 	unsigned id;
 
 	if (looks_damaged(t)) {
 		return "it is taken for damage";
+	}
+	if (full && has_begun(&t->ledger) && live_on_a_full_disk(t) != NULL) {
+		return t->wrong;
+	}
+	if (looks_damaged(t)) {
+		return "it is taken for damage, after a full disk";
 	}
 	if (!toy_open(t)) {
 		return "it cannot be opened";
@@ -159,20 +207,23 @@ run_killed(struct toy *t, toy_story *story, const struct io_plan *plan)
 
 /* The recovery dies, too: at its first operation, then at its second, ... */
 static void
-kill_recovery(struct toy *t, const char *story, const struct io_plan *first)
+kill_recovery(struct toy *t, size_t s, const struct io_plan *first)
 {
 	struct io_plan plan = { .kind = first->n % 2 == 0 ? IO_PLAN_KILL :
 		IO_PLAN_TORN, .n = 1, .changes = true };
 	char path[64];
 
-	(void)snprintf(path, sizeof(path), "%s, started after %d %u", story,
-	    first->kind, first->n);
+	(void)snprintf(path, sizeof(path), "%s, started after %d %u",
+	    stories[s].name, first->kind, first->n);
+	toy_disk_full(stories[s].full && has_begun(&t->ledger));
 	for (; run_killed(t, NULL, &plan); plan.n++) {
 		crash.restarts += points_add(path, &plan);
 	}
+	toy_disk_full(false);
 	/* however often: what was begun is used, or goes */
 	if (toy_files(t, false) > 4 * TOY_SEGMENTS) {
-		crash_lost(story, "recovery killed again and again", plan.n,
+		crash_lost(stories[s].name, "recovery killed again and again",
+		    plan.n,
 		    "there are more and more segments");
 	}
 }
@@ -193,9 +244,9 @@ kill_story(size_t s, enum io_plan_kind kind)
 			(void)points_add(stories[s].name, &plan);
 		}
 		if (killed && plan.n % step == (unsigned)kind % step) {
-			kill_recovery(&t, stories[s].name, &plan);
+			kill_recovery(&t, s, &plan);
 		}
-		why = aftermath(&t);
+		why = aftermath(&t, stories[s].full);
 		if (why != NULL) {
 			crash_lost(stories[s].name, kind == IO_PLAN_KILL ?
 			    "kill" : "torn write", plan.n, why);
@@ -260,7 +311,8 @@ fault_once(size_t s, const struct fault *f, unsigned n)
 	hit = io_plan_hit();
 	(void)points_add(stories[s].name, &plan);
 	io_plan(NULL);
-	why = t.wrong == NULL ? aftermath(&t) : t.wrong;
+	toy_disk_full(false);
+	why = t.wrong == NULL ? aftermath(&t, false) : t.wrong;
 	if (why != NULL) {
 		crash_lost(stories[s].name, f->name, n, why);
 	}
@@ -278,8 +330,8 @@ faults_at_each_operation(void **state)
 	(void)state;
 	for (s = 0; s < NELEMS(stories); s++) {
 		for (f = 0; f < NELEMS(fault_kinds); f++) {
-			const unsigned step = every || fault_kinds[f].all ? 1 :
-			    3;
+			const unsigned step = every ? 1 : stories[s].full ? 7 :
+			    fault_kinds[f].all ? 1 : 3;
 
 			for (n = 1 + (unsigned)f % step; fault_once(s,
 			    &fault_kinds[f], n); n += step) {
@@ -305,19 +357,21 @@ cut_recovery(const char *left, size_t s, const struct toy_ledger *ledger,
 	toy_make(&t);
 	t.ledger = *ledger;
 	fs = cut_load(left, t.path);
+	toy_disk_full(stories[s].full && has_begun(ledger));
 	io_record_start();
 	if (!toy_open(&t)) {
 		abort();
 	}
 	toy_close(&t, false);
 	r = io_record_stop(&nrecords);
+	toy_disk_full(false);
 	for (i = 0; i < nrecords; i++) {
 		cut_apply(fs, &r[i]);
 		toy_make(&u);
 		u.ledger = *ledger;
 		cut_make(fs, i % 2 == 0 ? CUT_BLOCKS : CUT_RANDOM, n * 1000003u +
 		    i + 1, u.path);
-		why = aftermath(&u);
+		why = aftermath(&u, false);
 		if (why != NULL) {
 			crash_lost(stories[s].name, "power cut while recovering",
 			    n * 1000 + (unsigned)i, why);
@@ -346,7 +400,7 @@ cut_here(const struct cut_fs *fs, size_t s, const struct toy_ledger *ledger,
 		if (n % 16 == v) {
 			cut_recovery(t.path, s, ledger, n);
 		}
-		why = aftermath(&t);
+		why = aftermath(&t, stories[s].full);
 		if (why != NULL) {
 			crash_lost(stories[s].name, crash_cut_names[v], n, why);
 		}

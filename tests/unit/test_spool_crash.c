@@ -75,6 +75,36 @@ aftermath(struct kit *k, struct ledger *ledger, bool to_the_end)
 	return why;
 }
 
+/* From now on not even a copy of the journal finds room. */
+static void
+disk_full(bool full)
+{
+	io_disk_full(full, "journal.copy.write");
+}
+
+/* With a journal, what a crash leaves is sometimes found by a start on a full
+   disk; the one after it, and delivering, in turn, too. (What was never started
+   cannot be.) */
+static const char *
+aftermath_full(struct kit *k, struct ledger *ledger, unsigned n,
+    bool to_the_end)
+{
+	const bool full = kit_journal && ledger->nmail > 0 &&
+	    (crash_long() || n % 4 == 1);
+	const char *why = NULL;
+
+	disk_full(full);
+	if (full) {
+		why = aftermath(k, ledger, false);
+	}
+	disk_full(full && n % 8 == 1);
+	if (why == NULL) {
+		why = aftermath(k, ledger, to_the_end);
+	}
+	disk_full(false);
+	return why;
+}
+
 /* -- kills -------------------------------------------------------------------------- */
 
 /* The child's side: the story under a plan. */
@@ -120,7 +150,8 @@ run_killed(const struct kit *k, life_story *story, const struct io_plan *plan,
 /* The recovery dies, too: at its first operation, then at its second, ... With
    a journal, whose starts have many, at some of them, in turn. */
 static void
-kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
+kill_recovery(struct kit *k, const char *story, const struct io_plan *first,
+    bool full)
 {
 	struct io_plan plan = { .kind = IO_PLAN_KILL, .changes = true };
 	const unsigned stride = !kit_journal || crash_long() ?
@@ -131,11 +162,13 @@ kill_recovery(struct kit *k, const char *story, const struct io_plan *first)
 	(void)snprintf(path, sizeof(path), "%s, started after %d %u", story,
 	    first->kind, first->n);
 
+	disk_full(full);
 	/* the first two, the flushes of each start, are no news */
 	plan.n = stride == 1 ? 3 : 3 + first->n % stride;
 	for (; run_killed(k, NULL, &plan, &nothing); plan.n += stride) {
 		crash.restarts += points_add(path, &plan);
 	}
+	disk_full(false);
 }
 
 static void
@@ -154,10 +187,12 @@ kill_story(size_t s, enum io_plan_kind kind)
 		if (killed) {
 			(void)points_add(stories[s].name, &plan);
 			if (plan.n % stories[s].recoveries == 0 || crash_long()) {
-				kill_recovery(&k, stories[s].name, &plan);
+				kill_recovery(&k, stories[s].name, &plan,
+				    kit_journal && ledger.nmail > 0 &&
+				    plan.n % 2 == 0);
 			}
 		}
-		why = aftermath(&k, &ledger, true);
+		why = aftermath_full(&k, &ledger, plan.n, true);
 		if (why != NULL) {
 			crash_lost(stories[s].name, kind == IO_PLAN_KILL ?
 			    "kill" : "torn write", plan.n, why);
@@ -298,7 +333,7 @@ cut_here(const struct cut_fs *fs, size_t s, const struct ledger *ledger,
 		kit_make(&k);
 		cut_make(fs, (enum cut_variant)v, 88172645463325252u + n +
 		    i * 7919u, k.path);
-		why = aftermath(&k, &copy, v == CUT_LOST);
+		why = aftermath_full(&k, &copy, n + i, v == CUT_LOST);
 		if (why != NULL) {
 			crash_lost(stories[s].name, crash_cut_names[v], n, why);
 		}

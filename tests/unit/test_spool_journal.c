@@ -45,6 +45,7 @@ static int
 teardown(void **state)
 {
 	io_plan(NULL);
+	io_disk_full(false, NULL);
 	return kit_teardown(state);
 }
 
@@ -270,6 +271,49 @@ a_full_disk_refuses(void **state)
 	accept_many(k, MANY - n, &a);
 	turn_until(k, &a.accepted, MANY - n);
 	all_is_there(k, MANY);
+}
+
+/* Stopped and started on a full disk, twice: all that was accepted is there, and
+   what is delivered gives room, though nothing gets a file. */
+static void
+starts_on_a_full_disk(void **state)
+{
+	struct kit *k = *state;
+	struct answers a = { 0 };
+	uint64_t qids[MANY], qid;
+	size_t i, n, round;
+
+	wait_for_the_ring(k);
+	io_disk_full(true, "journal.copy.write");
+	accept_many(k, MANY, &a);
+	while (a.accepted + a.refused < MANY) {
+		assert_int_not_equal(event_base_loop(k->base, EVLOOP_ONCE),
+		    -1);
+	}
+	n = a.accepted;
+	assert_true(n > 15 && n < MANY);
+	for (round = 0; round < 2; round++) {
+		reopen(k, NULL);
+		assert_int_equal(spool_list(k->sp, 0, qids, MANY), n);
+		for (i = 0; i < n; i++) {
+			assert_int_equal(kit_info(k, qids[i]), 0);
+		}
+		assert_int_equal(stats(k).unfiled, n);
+		assert_int_equal(kit_files(k), 0);
+	}
+	assert_int_equal(kit_accept(k, 30000, 1, &qid), ENOSPC);
+	for (i = 0; i < n * 3 / 4; i++) {
+		assert_int_equal(kit_fate(k, qids[i], 0, FATE_DELIVERED, 1), 0);
+	}
+	assert_int_equal(kit_accept(k, 30000, 1, &qid), 0);
+	reopen(k, NULL);
+	assert_int_equal(spool_count(k->sp), n - n * 3 / 4 + 1);
+	io_disk_full(false, NULL);
+	reopen(k, NULL);
+	assert_int_equal(spool_count(k->sp), n - n * 3 / 4 + 1);
+	reopen(k, NULL);
+	assert_int_equal(spool_count(k->sp), n - n * 3 / 4 + 1);
+	assert_int_equal(kit_files(k), n - n * 3 / 4 + 1); /* at rest */
 }
 
 /* Spilling fails for another reason: they wait, and are refused in the end. */
@@ -602,6 +646,7 @@ main(void)
 		T(only_what_stays_gets_a_file),
 		T(a_full_ring_spills),
 		T(a_full_disk_refuses),
+		T(starts_on_a_full_disk),
 		T(patience_ends),
 		T(memory_is_bounded),
 		T(no_memory_at_all),
