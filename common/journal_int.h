@@ -116,6 +116,7 @@ struct journal_found {
 	bool other;          /* there is a batch of another version */
 	unsigned strange;    /* names that are not ours; one of them: */
 	char strange_name[64];
+	char failed_name[JOURNAL_NAME_MAX]; /* that could not be opened; "" */
 };
 
 struct journal_seen_batch {

@@ -116,8 +116,13 @@ add_segment(struct journal_look *l, const char *name,
 	int fd = io_openat("journal.open", l->dir, name, O_RDONLY |
 	    O_NOFOLLOW | O_NONBLOCK, 0);
 
-	if (fd == -1) {
-		return errno == ENOENT ? 0 : -1; /* it went meanwhile */
+	if (fd == -1 && errno != ENOENT) {
+		(void)snprintf(l->found->failed_name,
+		    sizeof(l->found->failed_name), "%s", name);
+		return -1;
+	}
+	if (fd == -1) { /* it went meanwhile */
+		return 0;
 	}
 	if (fstat(fd, &st) == -1) {
 		(void)close(fd);
@@ -170,7 +175,7 @@ find_names(struct journal_look *l)
 	struct dirent *de;
 	DIR *d;
 	int fd = openat(l->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int ret = 0;
+	int error = 0;
 
 	if (fd == -1 || fstat(fd, &st) == -1 || (d = fdopendir(fd)) == NULL) {
 		if (fd != -1) {
@@ -179,16 +184,13 @@ find_names(struct journal_look *l)
 		return -1;
 	}
 	note_times(l->found, &st);
-	errno = 0;
-	while (ret == 0 && (de = readdir(d)) != NULL) {
-		ret = add_name(l, de->d_name);
-		errno = 0;
+	for (errno = 0; error == 0 && (de = readdir(d)) != NULL; errno = 0) {
+		error = add_name(l, de->d_name) == -1 ? errno : 0;
 	}
-	if (errno != 0) {
-		ret = -1;
-	}
+	error = error != 0 ? error : errno;
 	(void)closedir(d);
-	return ret;
+	errno = error;
+	return error != 0 ? -1 : 0;
 }
 
 void
@@ -359,8 +361,11 @@ damaged_batch(struct course *c, const struct journal_batch *b)
 		add_bad(se, c->known, "a batch with a damaged head");
 	}
 	note_head(c, b);
-	se->cut = true;
+	se->cut = b->octets <= se->s->size - b->offset - JOURNAL_HEAD;
 	se->cut_at = b->offset;
+	if (!se->cut) { /* no crash shortens a file */
+		add_bad(se, b->offset, "the file ends inside a batch");
+	}
 }
 
 static void
@@ -377,10 +382,15 @@ static void
 look(struct journal_look *l, struct journal_seen *se)
 {
 	struct slice all = slice_make(l->buf, se->s->size);
-	struct course c = { .se = se, .nbad = se->nbad };
+	struct course c = { .se = se };
 	struct journal_batch b;
 	uint32_t at = 0;
 
+	/* made whole, and flushed, before it got its name */
+	if (all.n < JOURNAL_SEGMENT_MIN || all.n % JOURNAL_BLOCK != 0) {
+		add_bad(se, se->s->size, "the file is cut short");
+	}
+	c.nbad = se->nbad;
 	while (at < se->s->size) {
 		switch (journal_decode(all, se->s->number, se->s->salt, at,
 		    &b)) {

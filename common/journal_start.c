@@ -19,6 +19,7 @@
 
 #define BATCH_MIN (128u * 1024)
 #define BATCH_MAX (4u * 1024 * 1024)
+#define NUMBER_MAX (UINT32_MAX / 2) /* positions have 32 bits for it */
 #define HEADS     (JOURNAL_HEAD + JOURNAL_ENTRY_HEAD)
 
 static void
@@ -117,6 +118,13 @@ sort_segments(struct journal *j, struct journal_found *f)
 {
 	struct journal_segment *s;
 
+	if (f->last_number > NUMBER_MAX) { /* of no journal that runs */
+		log_error("journal: there is a segment, or one that was set "
+		    "aside, with the number %llu", (unsigned long long)
+		    f->last_number);
+		errno = EOVERFLOW;
+		return -1;
+	}
 	if (flush_names(j, f) == -1) {
 		return -1;
 	}
@@ -176,7 +184,7 @@ journal_open(struct event_base *base, const struct journal_config *cfg,
 {
 	struct journal *j = make(base, cfg);
 	struct journal_report report;
-	struct journal_found found;
+	struct journal_found found = { .failed_name = "" };
 	int saved, ret;
 
 	ret = open_dir(j, cfg->spool_fd);
@@ -192,6 +200,10 @@ journal_open(struct event_base *base, const struct journal_config *cfg,
 	}
 	if (ret == -1) {
 		saved = errno;
+		if (found.failed_name[0] != '\0') {
+			log_error("journal: journal/%s: %s", found.failed_name,
+			    strerror(saved));
+		}
 		journal_close(j);
 		errno = saved;
 		return -1;

@@ -758,6 +758,16 @@ spoil(struct world *w, uint64_t number, off_t at)
 }
 
 static void
+scan_some(struct world *w)
+{
+	struct journal_report r;
+
+	w->ngot = w->bad = 0;
+	assert_int_equal(journal_scan(w->dir, on_entry, on_bad, w, &r), 0);
+	assert_int_equal(w->bad, r.bad);
+}
+
+static void
 scan(struct world *w, uint64_t bad, uint64_t cut, size_t entries)
 {
 	struct journal_report r;
@@ -1057,6 +1067,72 @@ damaged_where_a_segment_ends(void **state)
 	scan(w, 1, 1, n - 2);
 }
 
+/* A segment has its full size when it gets its name: a shorter one is damage. */
+static void
+a_segment_cut_short(void **state)
+{
+	static const struct {
+		off_t size;
+		size_t entries;
+	} cases[] = {
+		{ SIZE - 1, 6 },                 /* behind all */
+		{ 5 * JOURNAL_BLOCK + 100, 4 },  /* in the fifth of six */
+		{ 5 * JOURNAL_BLOCK, 4 },
+		{ JOURNAL_HEAD, 0 },
+		{ 0, 0 },
+	};
+	struct world *w = *state;
+	char name[64];
+	uint64_t number;
+	size_t i;
+	int fd;
+
+	start(w);
+	append_each(w, 6, 200);
+	number = usage(w).current;
+	stop(w);
+	for (i = 0; i < NELEMS(cases); i++) {
+		fd = open_segment(w, number);
+		assert_int_equal(ftruncate(fd, cases[i].size), 0);
+		(void)close(fd);
+		scan_some(w);
+		assert_true(w->bad > 0);
+		assert_int_equal(w->ngot, cases[i].entries);
+	}
+	start(w);
+	while (!find_segment(w, number, ".bad", name)) {
+		assert_int_not_equal(event_base_loop(w->base, EVLOOP_ONCE),
+		    -1);
+	}
+}
+
+/* Why a start fails is told. */
+static void
+a_segment_that_cannot_be_opened(void **state)
+{
+	struct world *w = *state;
+	const struct journal_config cfg = { w->dir, SIZE, 4 };
+	char name[64];
+	uint64_t number;
+
+	start(w);
+	number = usage(w).current;
+	stop(w);
+	assert_true(find_segment(w, number, "", name));
+	assert_int_equal(unlinkat(w->dir, name, 0), 0);
+	assert_int_equal(symlinkat("elsewhere", w->dir, name), 0);
+	errno = 0;
+	assert_int_equal(journal_open(w->base, &cfg, on_entry, w, &w->j), -1);
+	assert_int_equal(errno, ELOOP);
+	assert_int_equal(unlinkat(w->dir, name, 0), 0);
+	/* a number near the end of what positions can say */
+	assert_int_equal(mknodat(w->dir, "journal/0000003VVVVVV-0000000000001",
+	    S_IFREG | 0600, 0), 0);
+	assert_int_equal(journal_open(w->base, &cfg, on_entry, w, &w->j), -1);
+	assert_int_equal(errno, EOVERFLOW);
+	w->j = NULL;
+}
+
 /* What another version has written is neither taken for nothing nor used. */
 static void
 another_version_is_left_alone(void **state)
@@ -1121,6 +1197,8 @@ main(void)
 		T(damage_inside_is_kept_aside),
 		T(several_damaged_at_the_end),
 		T(damaged_where_a_segment_ends),
+		T(a_segment_cut_short),
+		T(a_segment_that_cannot_be_opened),
 		T(another_version_is_left_alone),
 	};
 
