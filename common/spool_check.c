@@ -185,27 +185,19 @@ read_file(int dir, const char *name, size_t *n)
 	    O_CLOEXEC);
 	struct stat st;
 	char *p = NULL;
-	ssize_t r = 0;
-	size_t at = 0;
+	int saved;
 
 	if (fd == -1) {
 		return NULL;
 	}
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-		p = xmalloc((size_t)st.st_size + 1);
-		while (at < (size_t)st.st_size && (r = pread(fd, p + at,
-		    (size_t)st.st_size - at, (off_t)at)) > 0) {
-			at += (size_t)r;
-		}
-		if (r == -1) {
-			free(p);
-			p = NULL;
-		}
+		p = spool_read_file(fd, (uint64_t)st.st_size, n);
 	} else {
 		errno = EBADMSG;
 	}
+	saved = errno;
 	(void)close(fd);
-	*n = at;
+	errno = saved;
 	return p;
 }
 

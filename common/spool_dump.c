@@ -187,8 +187,7 @@ spool_dump_file(int spool_fd, uint64_t qid, spool_fact_cb *cb, void *arg)
 	const struct dump d = { cb, arg };
 	int fd = open_named(spool_fd, qid);
 	struct stat st;
-	size_t at = 0;
-	ssize_t n = 0;
+	size_t n;
 	char *p;
 
 	if (fd == -1) {
@@ -198,17 +197,14 @@ spool_dump_file(int spool_fd, uint64_t qid, spool_fact_cb *cb, void *arg)
 		(void)close(fd);
 		return -1;
 	}
-	p = xmalloc((size_t)st.st_size + 1);
-	while (at < (size_t)st.st_size && (n = pread(fd, p + at,
-	    (size_t)st.st_size - at, (off_t)at)) > 0) {
-		at += (size_t)n;
-	}
+	p = spool_read_file(fd, (uint64_t)st.st_size, &n);
 	(void)close(fd);
-	if (n >= 0) {
-		dump_image(&d, qid, slice_make(p, at));
+	if (p == NULL) {
+		return -1;
 	}
+	dump_image(&d, qid, slice_make(p, n));
 	free(p);
-	return n < 0 ? -1 : 1;
+	return 1;
 }
 
 /* -- an entry ---------------------------------------------------------------------- */

@@ -120,6 +120,19 @@ struct spool_loaded {
 void spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
     struct spool_loaded *out);
 
+/* Octets of a queue file: from `from' to `records', which is not behind `size',
+   its end; then records, until one is damaged (some of what follows, too, so that
+   this is seen). `first' was read already: how it begins. */
+struct spool_part {
+	int fd;
+	uint64_t qid, from, records, size;
+	struct slice first;
+};
+/* Blocks. Freed by the caller; NULL: errno, EBADMSG when it is shorter. */
+char *spool_read_part(const struct spool_part *in, size_t *n);
+/* The same from the beginning, for tools; of what is no queue file only that. */
+char *spool_read_file(int fd, uint64_t size, size_t *n);
+
 /* The content of a message, or a descriptor of its file. */
 struct spool_content_read {
 	uint64_t qid, parent;

@@ -1,7 +1,8 @@
 /*
  * Reading message files, on the reader's thread: envelope and records, or the
- * content. At most one allocation of the file's own size; the header's sizes
- * are checked against it first.
+ * content. What is allocated is what the header says, whose sizes are checked
+ * against the file's first, and records as far as they are good: a size that is
+ * wrong, or a long run of garbage, costs no memory.
  */
 #include "config.h"
 
@@ -19,6 +20,8 @@
 
 #define FIRST_READ 8192         /* octets: most messages whole */
 #define CHECK_READ (256 * 1024) /* octets at a time */
+#define PIECE      (1024 * 1024) /* of records */
+#define RECORD_HEAD 8
 
 /* All of `n' octets, or -1; a file that ends before them is EBADMSG. */
 static int
@@ -91,23 +94,89 @@ open_message(struct spool *sp, uint64_t qid, uint64_t parent,
 	return *why != NULL ? -1 : 0;
 }
 
-/* The rest of the file from `at' on; what was read already is not read again. */
-static char *
-read_rest(struct open_file *f, uint64_t at, uint64_t end)
+/* The octets `done' to `want' of it; those that were read already are not read
+   again. */
+static int
+read_more(const struct spool_part *in, char *p, size_t done, size_t want)
 {
-	size_t n = (size_t)(end - at), have = 0;
-	char *p = xmalloc(n > 0 ? n : 1);
+	const uint64_t at = in->from + done;
+	size_t n = 0;
 
-	if (at < f->first_n) {
-		have = f->first_n - (size_t)at;
-		have = have < n ? have : n;
-		memcpy(p, f->first + at, have);
+	if (at < in->first.n) {
+		n = in->first.n - (size_t)at;
+		n = n < want - done ? n : want - done;
+		memcpy(p + done, in->first.p + at, n);
 	}
-	if (read_all(f->fd, p + have, n - have, at + have) == -1) {
-		free(p);
+	return read_all(in->fd, p + done + n, want - done - n, at + n);
+}
+
+char *
+spool_read_part(const struct spool_part *in, size_t *n)
+{
+	const uint64_t all = in->size - in->from;
+	size_t have = 0, good = (size_t)(in->records - in->from);
+	uint64_t want = (uint64_t)good + PIECE;
+	struct spool_record r;
+	struct slice rest;
+	char *p = NULL;
+
+	for (;; want = (uint64_t)have + PIECE) {
+		want = want < all ? want : all;
+		p = xreallocarray(p, (size_t)want + 1, 1);
+		if (read_more(in, p, have, (size_t)want) == -1) {
+			free(p);
+			return NULL;
+		}
+		have = (size_t)want;
+		if (have == all) {
+			break;
+		}
+		rest = slice_make(p + good, have - good);
+		while (spool_record_next(&rest, in->qid, &r)) {
+		}
+		good = have - rest.n;
+		if (rest.n > RECORD_HEAD + SPOOL_RECORD_MAX) {
+			break; /* and no record: what comes is of no use */
+		}
+	}
+	*n = have;
+	return p;
+}
+
+char *
+spool_read_file(int fd, uint64_t size, size_t *n)
+{
+	char first[FIRST_READ];
+	struct spool_part in = { .fd = fd, .size = size };
+	struct spool_header h;
+	size_t got = size < sizeof(first) ? (size_t)size : sizeof(first);
+
+	if (read_all(fd, first, got, 0) == -1) {
 		return NULL;
 	}
-	return p;
+	in.first = slice_make(first, got);
+	if (spool_header_decode(in.first, &h) != NULL ||
+	    h.content_n > size - SPOOL_HEADER ||
+	    h.envelope_n > size - SPOOL_HEADER - h.content_n) {
+		in.size = in.records = got;
+	} else {
+		in.qid = h.qid;
+		in.records = SPOOL_HEADER + h.content_n + h.envelope_n;
+	}
+	return spool_read_part(&in, n);
+}
+
+/* Octets of the content. */
+static char *
+read_content(struct open_file *f)
+{
+	const uint64_t end = SPOOL_HEADER + f->header.content_n;
+	const struct spool_part in = { .fd = f->fd, .from = SPOOL_HEADER,
+		.records = end, .size = end,
+		.first = slice_make(f->first, f->first_n) };
+	size_t n;
+
+	return spool_read_part(&in, &n);
 }
 
 static void
@@ -123,34 +192,41 @@ spool_load(struct spool *sp, uint64_t qid, uint64_t parent,
     struct spool_loaded *out)
 {
 	struct open_file f = { .fd = -1 };
+	struct spool_part in = { .qid = qid };
 	const char *tail;
 	char *rest = NULL;
-	uint64_t at;
+	size_t n;
 
 	*out = (struct spool_loaded){ .error = 0 };
 	if (open_message(sp, qid, parent, &f, &out->why) == -1) {
 		out->error = errno;
 		goto out;
 	}
-	at = SPOOL_HEADER + f.header.content_n;
+	if (!reading_begin(qid)) {
+		out->why = READING_WHY;
+		out->error = EBADMSG;
+		goto out;
+	}
+	in.fd = f.fd;
+	in.from = SPOOL_HEADER + f.header.content_n;
+	in.records = in.from + f.header.envelope_n;
+	in.size = f.size;
+	in.first = slice_make(f.first, f.first_n);
 	if (f.size <= f.first_n) {
-		tail = f.first + at;
+		tail = f.first + in.from;
+		n = (size_t)(f.size - in.from);
 	} else {
-		tail = rest = read_rest(&f, at, f.size);
+		tail = rest = spool_read_part(&in, &n);
 	}
 	if (tail == NULL) {
 		out->error = errno;
 		out->why = "cut short";
-		goto out;
-	}
-	if (reading_begin(qid)) {
-		out->why = spool_state_decode(&f.header,
-		    slice_make(tail, (size_t)(f.size - at)), &out->state);
-		reading_end();
 	} else {
-		out->why = READING_WHY;
+		out->why = spool_state_decode(&f.header, slice_make(tail, n),
+		    &out->state);
+		out->error = out->why != NULL ? EBADMSG : 0;
 	}
-	out->error = out->why != NULL ? EBADMSG : 0;
+	reading_end();
 out:
 	free(rest);
 	close_message(&f);
@@ -187,7 +263,7 @@ static int
 take_inline(struct open_file *f, struct spool_content_read *c)
 {
 	const struct spool_header *h = &f->header;
-	char *p = read_rest(f, SPOOL_HEADER, SPOOL_HEADER + h->content_n);
+	char *p = read_content(f);
 
 	if (p == NULL) {
 		return -1;
