@@ -198,12 +198,14 @@ wait_for_threads(struct spool *sp)
 {
 	struct pollfd p[2] = { { .fd = sp->done_fd, .events = POLLIN },
 		{ .fd = -1, .events = POLLIN } };
+	const size_t busy = sp->busy;
 
 	if (sp->journal != NULL) {
 		p[1].fd = journal_fd(sp->journal);
 		journal_work(sp->journal);
 	}
-	if (sp->later.head == NULL && STAILQ_EMPTY(&sp->ready)) {
+	if (sp->busy == busy && sp->later.head == NULL &&
+	    STAILQ_EMPTY(&sp->ready)) {
 		(void)poll(p, 2, -1);
 	}
 	if (sp->journal != NULL) {

@@ -353,6 +353,9 @@ segments_wanted(struct spool *sp)
 	struct journal_usage u;
 	uint64_t segment, over, used;
 
+	if (sp->closing && sp->settle_error != 0) {
+		journal_refuse_waiting(sp->journal); /* nobody gives room now */
+	}
 	if (sp->closing || sp->resting) {
 		return UINT64_MAX;
 	}

@@ -267,7 +267,7 @@ a_size_that_cannot_be(void **state)
 	assert_int_equal(sum.damaged, 1);
 	assert_int_equal(sum.messages, 1);
 	assert_int_equal(sum.rcpts_open, 1);
-	restart(k);
+	kit_restart(k);
 	assert_int_equal(kit_info(k, qid), 0);
 	assert_int_equal(k->open, 1);
 	assert_int_equal(kit_content(k, qid, SPOOL_INLINE_MAX), 0);
