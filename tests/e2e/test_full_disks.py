@@ -161,18 +161,18 @@ def status_of(m, program):
 
 
 def test_a_start_on_a_full_disk_waits_for_room(on_disk):
-    """What lives in the journal has to be copied to read it safely: no room, no start;
-    it says so where it can be seen, and goes on by itself."""
+    """Not one segment of the journal can be made: no room, no start; it says so where it
+    can be seen, and goes on by itself."""
     disk, m = on_disk(octets=40 << 20, queue_directory=lambda d: d.top / 'spool', minimal_backoff_time='1h')
     m.spool = disk.top / 'spool'
     m.start()
     os.rename(m.home['ann'], m.home['ann'].with_suffix('.away'))
     ids = {m.send(ANN, TEXT[:8000] % i) for i in range(60)}
-    m.kill_all()
+    m.stop()
     disk.fill()
     m.write_conf(journal_segment_size='4M')         # none of the old can be used again
     start_by_hand(m)
-    row = wait_until(lambda: (x := status_of(m, 'cleanup')) and x['state'] == 'down' and x, 'cleanup waits')
+    row = wait_until(lambda: (x := status_of(m, 'cleanup')) and x['state'] == 'down' and x['walls'] and x, 'cleanup waits')
     assert 'No space left on device: it goes on by itself when there is room' in row['walls'], row
     assert status_of(m, 'master')['state'] == 'starting'
     m.wait_log(r'error: cleanup\[\d+\]: the spool in .*: No space left on device: it goes on by itself')
