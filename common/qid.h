@@ -13,6 +13,7 @@
 #include "common/slice.h"
 
 #define QID_TEXT 13 /* digits */
+#define QID_MAX  ((1ULL << 53) - 1) /* of a message: the year 2255 */
 
 /* Writes QID_TEXT digits and a NUL. */
 void qid_format(uint64_t qid, char out[QID_TEXT + 1]);

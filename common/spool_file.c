@@ -49,7 +49,7 @@ parse_id(struct slice s, uint64_t *qid)
 {
 	char again[QID_TEXT + 1];
 
-	if (!qid_parse(s, qid)) {
+	if (!qid_parse(s, qid) || *qid > QID_MAX) {
 		return false;
 	}
 	qid_format(*qid, again);

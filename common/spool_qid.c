@@ -112,8 +112,11 @@ read_mark(struct spool *sp)
 	n = read(fd, text, sizeof(text));
 	(void)close(fd);
 	if (n == (ssize_t)sizeof(text) &&
-	    qid_parse(slice_make(text, sizeof(text)), &qid)) {
+	    qid_parse(slice_make(text, sizeof(text)), &qid) && qid <= QID_MAX) {
 		raise_last(sp, qid);
+	} else if (n != -1) {
+		log_error("spool: queue/last holds no queue id, and is ignored: "
+		    "should the clock be behind, an id may be given twice");
 	}
 	return n == -1 ? -1 : 0;
 }

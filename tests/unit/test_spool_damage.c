@@ -39,6 +39,43 @@ flip(const char *path, off_t at)
 	(void)close(fd);
 }
 
+static void
+write_last(const struct kit *k, const char *text)
+{
+	char path[600];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/queue/last", k->path);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* An id far beyond the clock, or none: not followed, or ids would begin anew. */
+static void
+absurd_last_id(void **state)
+{
+	static const char *const bad[] = { "FVVVVVVVVVVVV", "0080000000000",
+		"short", "", "0012345*789AB" };
+	struct kit *k = *state;
+	uint64_t qid, before;
+	size_t i;
+
+	for (i = 0; i < NELEMS(bad); i++) {
+		assert_int_equal(kit_accept(k, 70, 1, &before), 0);
+		write_last(k, bad[i]);
+		kit_restart(k);
+		assert_int_equal(kit_accept(k, 70, 1, &qid), 0);
+		assert_true(qid > before && qid < before + 3600000000);
+		assert_int_equal(kit_info(k, before), 0);
+	}
+	write_last(k, "0030000000000"); /* late, and believed */
+	kit_restart(k);
+	assert_int_equal(kit_accept(k, 70, 1, &qid), 0);
+	assert_true(qid > before + 3600000000);
+}
+
 /* Each octet of a queue file flipped: never a wrong recipient, never wrong
    content, and the file is kept. */
 static void
@@ -173,7 +210,8 @@ foreign_names(void **state)
 {
 	static const char *const names[] = { "core", "0123456789ABX",
 		"00000000000G0", "0123456789AB0.txt", "0123456789ab0",
-		".nfs0001", "README", "0123456719AB0" /* another's directory */ };
+		".nfs0001", "README", "0123456709AB0" /* later than can be */,
+		"0003456719AB0" /* another's directory */ };
 	struct kit *k = *state;
 	char path[512];
 	size_t i;
@@ -186,7 +224,7 @@ foreign_names(void **state)
 		assert_int_not_equal(fd, -1);
 		(void)close(fd);
 	}
-	(void)snprintf(path, sizeof(path), "%s/queue/0/.0123456709AB0",
+	(void)snprintf(path, sizeof(path), "%s/queue/0/.0003456709AB0",
 	    k->path);
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	(void)close(fd);
@@ -296,6 +334,7 @@ main(void)
 		T(odd_files),
 		T(vanished_file),
 		T(a_size_that_cannot_be),
+		T(absurd_last_id),
 	};
 
 	int failed;
