@@ -110,6 +110,8 @@ struct journal_report {
 	uint64_t segments, batches, entries; /* good ones */
 	uint64_t cut;     /* bad batches at the very end: 0 or 1 */
 	uint64_t bad;     /* places of damage */
+	uint64_t strange; /* names that are not ours, and are left alone */
+	char strange_name[64]; /* one of them */
 };
 /* `why' of a place that is no damage in truth, but that no start goes on with. */
 #define JOURNAL_WHY_OTHER "a batch of another version of the format"

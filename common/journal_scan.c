@@ -207,6 +207,9 @@ journal_scan(int spool_fd, journal_entry_cb *cb,
 	ret = journal_read(dir, cb, bad, arg, out, &found);
 	saved = errno;
 	if (ret == 0) {
+		out->strange = found.strange;
+		memcpy(out->strange_name, found.strange_name,
+		    sizeof(out->strange_name));
 		journal_found_clear(&found);
 	}
 	(void)close(dir);

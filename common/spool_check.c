@@ -314,14 +314,14 @@ check_file(struct check *c, int dir, unsigned h, const char *name,
 }
 
 static void
-note(struct check *c, unsigned h, const char *name, const char *what)
+note(struct check *c, const char *dir, const char *name, const char *what)
 {
 	struct strbuf shown;
 	char place[160];
 
 	strbuf_init(&shown, 0);
 	strbuf_add_quoted(&shown, slice_of(name), 100);
-	(void)snprintf(place, sizeof(place), "queue/%x/%s", h,
+	(void)snprintf(place, sizeof(place), "%s/%s", dir,
 	    shown.n > 0 ? shown.p : "");
 	tell(c, place, 0, what, false);
 	strbuf_clear(&shown);
@@ -331,11 +331,13 @@ static void
 check_name(struct check *c, int dir, unsigned h, const char *name)
 {
 	uint64_t qid = 0, parent = 0;
+	char place[16];
 	enum spool_name_kind kind = spool_name_parse(name, &qid, &parent);
 
 	if (kind != SPOOL_NAME_FOREIGN && spool_dir_of(qid) != h) {
 		kind = SPOOL_NAME_FOREIGN;
 	}
+	(void)snprintf(place, sizeof(place), "queue/%x", h);
 	switch (kind) {
 	case SPOOL_NAME_MESSAGE:
 	case SPOOL_NAME_CHILD:
@@ -346,11 +348,11 @@ check_name(struct check *c, int dir, unsigned h, const char *name)
 		break;
 	case SPOOL_NAME_CORRUPT:
 		c->sum->corrupt++;
-		note(c, h, name, "set aside as unreadable; nothing delivers it");
+		note(c, place, name, "set aside as unreadable; nothing delivers it");
 		break;
 	case SPOOL_NAME_FOREIGN:
 		c->sum->foreign++;
-		note(c, h, name, "not a queue file, or not one of this "
+		note(c, place, name, "not a queue file, or not one of this "
 		    "directory: left alone");
 		break;
 	}
@@ -434,6 +436,12 @@ spool_check(int spool_fd,
 	}
 	ret = read_journal(&c, &report);
 	out->journal = report;
+	if (report.strange > 0) {
+		out->foreign += report.strange;
+		note(&c, "journal", report.strange_name, report.strange == 1 ?
+		    "not a segment: left alone" :
+		    "not a segment, and not the only one: left alone");
+	}
 	for (h = 0; h < SPOOL_DIRS && ret == 0; h++) {
 		ret = check_dir(&c, queue, h);
 	}

@@ -116,6 +116,10 @@ def test_a_killed_system_has_its_mail_in_the_journal(nowhere):
     ids = [m.send(['x@far.test'], sender='ann@local.test') for _ in range(6)]
     wait_until(lambda: len(m.queue()) == 6, 'all are known')
     m.kill_all()
+    (m.spool / 'journal' / 'notes.txt').write_bytes(b'of the administrator')
+    [found], s = check(m)
+    assert found['place'] == 'journal/notes.txt' and not found['damage'] and s['foreign'] == 1
+    (m.spool / 'journal' / 'notes.txt').unlink()
     found, s = check(m)
     assert found == [] and s['messages'] == 6 and s['journal_only'] > 0 and s['journal_entries'] > 0
     rows = [json.loads(x) for x in m.veredus('spool', 'dump', '-j').stdout.splitlines()]
