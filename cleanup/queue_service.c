@@ -4,14 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <event2/event.h>
-
-#include "cleanup/backlog.h"
-#include "cleanup/entry.h"
 #include "cleanup/flow.h"
-#include "cleanup/notice_job.h"
-#include "cleanup/queue_service.h"
-#include "cleanup/requeue.h"
+#include "cleanup/queue_int.h"
 #include "common/envelope.h"
 #include "common/ipc.h"
 #include "common/log.h"
@@ -19,41 +13,9 @@
 #include "common/xmalloc.h"
 
 #define REASON_SENT 500 /* octets of a text that we send */
-#define RETRY_S     5   /* until a message that could not be read is tried */
 
-struct queue_service {
-	struct program *pg;
-	struct ipc_chan *ch;    /* NULL: none just now */
-	uint32_t epoch;         /* counts channels: older questions are void */
-	struct backlog backlog; /* not handed out on this channel yet */
-	uint64_t scanned; /* how far the scan is, as qmgr was told */
-	struct event *turn;     /* goes on with TAKE */
-	uint64_t *later;        /* could not be read; see on_retry() */
-	size_t nlater;
-	struct event *retry;
-	bool taking;            /* a TAKE is unanswered */
-	bool in_turn;           /* take_on() is on the stack */
-	uint32_t take_tid;
-	unsigned take_max, taken, reading;
-	unsigned asked;         /* other questions in hand */
-	struct asked *asks;     /* all of them, to be forgotten at the end */
-	struct strbuf page;     /* kept between entries */
-};
-
-/* A question whose answer comes later. */
-struct asked {
-	struct queue_service *s;
-	uint32_t epoch, tid;
-	uint64_t qid;
-	uint32_t from;         /* NOTICE: the kind */
-	struct entry_routes *routes;
-	struct requeue *requeue;
-	struct notice_job *notice;
-	struct asked *prev, *next;
-};
-
-static struct asked *
-asked_new(struct queue_service *s, const struct ipc_msg *m)
+struct asked *
+queue_asked_new(struct queue_service *s, const struct ipc_msg *m)
 {
 	struct asked *a = xcalloc(1, sizeof(*a));
 
@@ -70,9 +32,8 @@ asked_new(struct queue_service *s, const struct ipc_msg *m)
 	return a;
 }
 
-/* Frees it; the channel to answer on, or NULL when the asker has gone. */
-static struct ipc_chan *
-asked_end(struct asked *a)
+struct ipc_chan *
+queue_asked_end(struct asked *a)
 {
 	struct queue_service *s = a->s;
 	struct ipc_chan *ch = a->epoch == s->epoch ? s->ch : NULL;
@@ -89,166 +50,6 @@ asked_end(struct asked *a)
 		ipc_chan_pause(s->ch, false);
 	}
 	return ch;
-}
-
-/* -- TAKE ------------------------------------------------------------------- */
-
-static void
-arm_turn(struct queue_service *s)
-{
-	if (s->taking) {
-		event_active(s->turn, 0, 0);
-	}
-}
-
-/* Not readable for now only: it is tried again after a while. */
-static void
-put_off(struct queue_service *s, uint64_t qid, int error)
-{
-	const struct timeval later = { RETRY_S, 0 };
-	char id[QID_TEXT + 1];
-
-	qid_format(qid, id);
-	log_warn("%s: cannot be read just now: %s", id, strerror(error));
-	if (s->nlater == 0) {
-		(void)event_add(s->retry, &later);
-	}
-	if ((s->nlater & (s->nlater - 1)) == 0) { /* 0 or a power of two */
-		s->later = xreallocarray(s->later,
-		    s->nlater == 0 ? 1 : s->nlater * 2, sizeof(*s->later));
-	}
-	s->later[s->nlater++] = qid;
-}
-
-static void
-on_retry(evutil_socket_t fd, short what, void *arg)
-{
-	struct queue_service *s = arg;
-	size_t i;
-
-	(void)fd;
-	(void)what;
-	for (i = 0; i < s->nlater; i++) {
-		backlog_add(&s->backlog, s->later[i]);
-	}
-	s->nlater = 0;
-	arm_turn(s);
-}
-
-static void on_taken(void *arg, uint64_t qid, int error,
-    const struct spool_info *info);
-
-static void
-read_one(struct queue_service *s, uint64_t qid)
-{
-	static const struct ipc_msg none = { .nfields = 0 };
-	struct asked *a = asked_new(s, &none);
-
-	s->reading++;
-	spool_info_get(s->pg->spool, qid, on_taken, a);
-}
-
-/* What has been read is on its way to qmgr: how far is the scan? Told a TAKE
-   at a time, and once when it is over. */
-static void
-say_scanned(struct queue_service *s)
-{
-	uint64_t reached = backlog_reached(&s->backlog);
-
-	if (reached > s->scanned &&
-	    (reached == UINT64_MAX || s->taken == s->take_max)) {
-		s->scanned = reached;
-		ipc_begin(s->ch, IPC_SCANNED, 0);
-		ipc_put_u(s->ch, reached);
-		ipc_end(s->ch);
-	}
-}
-
-/* Go on with the TAKE in hand: read more, or end it. */
-static void
-take_on(struct queue_service *s)
-{
-	uint64_t qid;
-
-	if (!s->taking || s->in_turn || !ipc_chan_alive(s->ch)) {
-		return;
-	}
-	s->in_turn = true;
-	while (s->taken + s->reading < s->take_max &&
-	    s->reading < QUEUE_READS_MAX &&
-	    ipc_chan_queued(s->ch) < FLOW_HIGH_WATER &&
-	    backlog_next(&s->backlog, s->pg->spool, &qid)) {
-		read_one(s, qid);
-	}
-	s->in_turn = false;
-	if (s->reading == 0) {
-		say_scanned(s);
-	}
-	if (s->reading > 0 || s->taken < s->take_max) {
-		return; /* on_taken, on_spool_accepted or on_drained goes on */
-	}
-	s->taking = false;
-	ipc_begin(s->ch, IPC_TAKEN, s->take_tid);
-	ipc_put_u(s->ch, s->taken);
-	ipc_end(s->ch);
-}
-
-static void
-on_turn(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	take_on(arg);
-}
-
-static void
-on_taken(void *arg, uint64_t qid, int error, const struct spool_info *info)
-{
-	struct asked *a = arg;
-	struct queue_service *s = a->s;
-	bool current = a->epoch == s->epoch;
-	struct ipc_chan *ch = asked_end(a);
-
-	if (!current) {
-		return;
-	}
-	s->reading--;
-	if (error == 0 && ch != NULL) {
-		entry_send(ch, s->take_tid, info, 0, &s->page);
-		s->taken++;
-	} else if (error != 0 && error != ENOENT && error != EBADMSG) {
-		put_off(s, qid, error);
-	}
-	if (s->reading == 0) {
-		take_on(s); /* at once: TAKEN leaves together with the ENTRY */
-	} else {
-		arm_turn(s);
-	}
-}
-
-static bool
-on_take(struct queue_service *s, const struct ipc_msg *m)
-{
-	if (s->taking || ipc_u(m, 0) == 0 || ipc_u(m, 0) > QUEUE_TAKE_MAX) {
-		return false;
-	}
-	s->taking = true;
-	s->take_tid = m->tid;
-	s->take_max = (unsigned)ipc_u(m, 0);
-	s->taken = 0;
-	arm_turn(s);
-	return true;
-}
-
-static void
-on_spool_accepted(void *arg, uint64_t qid)
-{
-	struct queue_service *s = arg;
-
-	if (s->ch != NULL) {
-		backlog_accepted(&s->backlog, qid);
-		arm_turn(s);
-	}
 }
 
 /* -- GET -------------------------------------------------------------------- */
@@ -270,7 +71,7 @@ on_page(void *arg, uint64_t qid, int error, const struct spool_info *info)
 	struct asked *a = arg;
 	struct queue_service *s = a->s;
 	uint32_t tid = a->tid, from = a->from;
-	struct ipc_chan *ch = asked_end(a);
+	struct ipc_chan *ch = queue_asked_end(a);
 
 	(void)qid;
 	if (ch == NULL) {
@@ -291,7 +92,7 @@ on_routed(void *arg)
 	if (a->epoch == a->s->epoch) {
 		entry_routes_send(a->routes, a->s->ch, a->tid, &a->s->page);
 	}
-	(void)asked_end(a);
+	(void)queue_asked_end(a);
 }
 
 static void
@@ -316,7 +117,7 @@ on_get(struct queue_service *s, const struct ipc_msg *m)
 	if (ipc_u(m, 1) > UINT32_MAX || ipc_u(m, 2) > 1) {
 		return false;
 	}
-	a = asked_new(s, m);
+	a = queue_asked_new(s, m);
 	a->from = (uint32_t)ipc_u(m, 1);
 	spool_info_get(s->pg->spool, a->qid,
 	    ipc_u(m, 2) == 1 ? on_page_to_route : on_page, a);
@@ -330,7 +131,7 @@ on_fates_done(void *arg, uint64_t qid, int error, bool gone)
 {
 	struct asked *a = arg;
 	uint32_t tid = a->tid;
-	struct ipc_chan *ch = asked_end(a);
+	struct ipc_chan *ch = queue_asked_end(a);
 
 	if (ch != NULL) {
 		ipc_begin(ch, IPC_FATES_ACK, tid);
@@ -360,7 +161,7 @@ on_fates(struct queue_service *s, const struct ipc_msg *m)
 		return false;
 	}
 	spool_fates(s->pg->spool, ipc_u(m, 0), items, n, on_fates_done,
-	    asked_new(s, m));
+	    queue_asked_new(s, m));
 	return true;
 }
 
@@ -373,7 +174,7 @@ answer_mark(struct asked *a, unsigned result, const char *text)
 {
 	uint32_t tid = a->tid;
 	uint64_t qid = a->qid;
-	struct ipc_chan *ch = asked_end(a);
+	struct ipc_chan *ch = queue_asked_end(a);
 
 	if (ch != NULL) {
 		ipc_begin(ch, IPC_MARKED, tid);
@@ -424,7 +225,7 @@ on_mark(struct queue_service *s, const struct ipc_msg *m)
 	if (ipc_u(m, 1) > IPC_MARK_CRASHED) {
 		return false;
 	}
-	a = asked_new(s, m);
+	a = queue_asked_new(s, m);
 	switch ((enum ipc_mark)ipc_u(m, 1)) {
 	case IPC_MARK_HOLD:
 		hold(s, qid, ipc_s(m, 2), a);
@@ -456,7 +257,7 @@ on_noticed(void *arg, enum notice_result r, bool gone, const char *text)
 	struct ipc_chan *ch;
 
 	a->notice = NULL; /* it ends by itself */
-	ch = asked_end(a);
+	ch = queue_asked_end(a);
 	if (ch != NULL) {
 		ipc_begin(ch, IPC_NOTICED, tid);
 		ipc_put_u(ch, qid);
@@ -476,7 +277,7 @@ on_notice(struct queue_service *s, const struct ipc_msg *m)
 	if (ipc_u(m, 1) > IPC_NOTICE_DELAYED) {
 		return false;
 	}
-	a = asked_new(s, m);
+	a = queue_asked_new(s, m);
 	a->from = (uint32_t)ipc_u(m, 1);
 	a->notice = notice_job_start(s->pg, a->qid, a->from, on_noticed, a);
 	return true;
@@ -494,7 +295,7 @@ forget_notices(struct queue_service *s)
 	for (a = s->asks; a != NULL; a = next) {
 		next = a->next;
 		if (a->notice != NULL) {
-			(void)asked_end(a);
+			(void)queue_asked_end(a);
 		}
 	}
 }
@@ -506,7 +307,7 @@ on_kept(void *arg, int error, struct slice text)
 {
 	struct asked *a = arg;
 	uint32_t tid = a->tid;
-	struct ipc_chan *ch = asked_end(a);
+	struct ipc_chan *ch = queue_asked_end(a);
 
 	(void)text;
 	if (ch != NULL) {
@@ -523,7 +324,7 @@ on_keep(struct queue_service *s, const struct ipc_msg *m)
 	if (ipc_s(m, 0).n > SPOOL_KEEP_MAX) {
 		return false;
 	}
-	spool_keep(s->pg->spool, ipc_s(m, 0), on_kept, asked_new(s, m));
+	spool_keep(s->pg->spool, ipc_s(m, 0), on_kept, queue_asked_new(s, m));
 	return true;
 }
 
@@ -532,7 +333,7 @@ on_loaded(void *arg, int error, struct slice text)
 {
 	struct asked *a = arg;
 	uint32_t tid = a->tid;
-	struct ipc_chan *ch = asked_end(a);
+	struct ipc_chan *ch = queue_asked_end(a);
 
 	if (error == EFBIG) { /* as good as none */
 		log_error("spool: queue/kept is too large; it is ignored");
@@ -552,7 +353,7 @@ on_loaded(void *arg, int error, struct slice text)
 static bool
 on_load(struct queue_service *s, const struct ipc_msg *m)
 {
-	spool_kept(s->pg->spool, on_loaded, asked_new(s, m));
+	spool_kept(s->pg->spool, on_loaded, queue_asked_new(s, m));
 	return true;
 }
 
@@ -562,7 +363,7 @@ static const struct {
 	enum ipc_type type;
 	bool (*handle)(struct queue_service *s, const struct ipc_msg *m);
 } handlers[] = {
-	{ IPC_TAKE, on_take },
+	{ IPC_TAKE, queue_take },
 	{ IPC_GET, on_get },
 	{ IPC_FATES, on_fates },
 	{ IPC_MARK, on_mark },
@@ -623,7 +424,7 @@ on_drained(void *owner, struct ipc_chan *ch)
 	if (s->asked < QUEUE_ASKED_MAX) {
 		flow_drained(owner, ch);
 	}
-	arm_turn(s);
+	queue_take_later(s);
 }
 
 static const struct ipc_chan_ops qmgr_ops = {
@@ -647,12 +448,12 @@ queue_service_new(struct program *pg)
 	s->pg = pg;
 	strbuf_init(&s->page, IPC_BLOB_MAX);
 	backlog_init(&s->backlog);
-	s->turn = event_new(pg->base, -1, 0, on_turn, s);
-	s->retry = event_new(pg->base, -1, 0, on_retry, s);
+	s->turn = event_new(pg->base, -1, 0, queue_take_turn, s);
+	s->retry = event_new(pg->base, -1, 0, queue_take_retry, s);
 	if (s->turn == NULL || s->retry == NULL) {
 		log_panic("queue_service: no event");
 	}
-	spool_on_accepted(pg->spool, on_spool_accepted, s);
+	spool_on_accepted(pg->spool, queue_take_accepted, s);
 	return s;
 }
 
@@ -663,7 +464,7 @@ queue_service_free(struct queue_service *s)
 		return;
 	}
 	while (s->asks != NULL) {
-		(void)asked_end(s->asks);
+		(void)queue_asked_end(s->asks);
 	}
 	forget(s);
 	event_free(s->turn);
