@@ -309,9 +309,14 @@ class Instance:
     def wait_empty(self, timeout=30):
         """qmgr lists nothing, and nothing lies in the spool: what was answered
         250 a moment ago is there before qmgr has heard of it."""
-        wait_until(lambda: self.queue() == [] and self.in_spool() == 0 and
-                   not [p for p in self.queue_files() if p.suffix != '.corrupt'],
-                   'the queue is empty', timeout)
+        def files():
+            return [p for p in self.queue_files() if p.suffix != '.corrupt']
+        try:
+            wait_until(lambda: self.queue() == [] and self.in_spool() == 0 and not files(), 'the queue is empty', timeout)
+        except AssertionError as e:
+            rows = self.queue()
+            raise AssertionError(f'{e}: {len(rows)} rows, {self.in_spool()} in the spool, files {files()[:5]}\n'
+                                 f'{rows[:3]}\n{self.veredus("queue", "-d", "-j").stdout}{self.tail()}') from e
 
     def in_spool(self):
         """Messages that cleanup has, known to qmgr or not."""
