@@ -46,13 +46,18 @@ class Disk:
     def fill(self, leave=0):
         """No room but for some octets; a few blocks of metadata may be found yet."""
         with open(self.top / 'fill', 'ab') as f:
-            for piece in (1 << 20, 4096, 512):
-                try:
-                    while True:
-                        os.write(f.fileno(), b'x' * piece)
-                except OSError as e:
-                    assert e.errno == errno.ENOSPC
-            os.ftruncate(f.fileno(), max(f.tell() - leave, 0))
+            more = True
+            while more:             # what was kept back for blocks to come is free after a flush
+                more = False
+                for piece in (1 << 20, 4096, 512):
+                    try:
+                        while os.write(f.fileno(), b'x' * piece):
+                            more = True
+                    except OSError as e:
+                        assert e.errno == errno.ENOSPC
+                os.fsync(f.fileno())
+                os.sync()
+            os.ftruncate(f.fileno(), max(os.fstat(f.fileno()).st_size - leave, 0))
         os.sync()
 
     def make_room(self):
