@@ -114,8 +114,15 @@ class CountSink:
     def start(self, **say):
         """say: verb (CONNECT, EHLO, MAIL, RCPT, DATA, DOT) = what is said instead."""
         cmd = [sys.executable, '-B', __file__, str(self.port), str(self.path)]
-        self.proc = subprocess.Popen(cmd + [f'{k}={v}' for k, v in say.items()])
-        wait_until(self.answers, 'the sink answers')
+        cmd += [f'{k}={v}' for k, v in say.items()]
+        self.proc = subprocess.Popen(cmd)
+
+        def up():       # it, and not somebody who has had its port meanwhile
+            if self.proc.poll() is not None:
+                self.proc = subprocess.Popen(cmd)
+                return False
+            return self.answers() and self.proc.poll() is None
+        wait_until(up, 'the sink answers')
         return self
 
     def answers(self):
